@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from optimer.errors import ParamsError
+from optimer.paths import Paths
 from optimer.schema import METHODS, MergeMethod, Params
 
 Kind = Literal["given", "pretrain", "instruct", "cpt", "datamix", "ratio"]
@@ -174,3 +176,8 @@ def density(params: Params, method: MergeMethod) -> float:
     if method not in METHODS:
         raise ParamsError(f"merge method must be one of {', '.join(METHODS)}; got {method!r}")
     return float(params.merge.density.get(method, 1.0))
+
+
+def tokenizer_folder(params: Params, paths: Paths) -> Path:
+    """Folder of the tokenizer that counts and packs: the world's, else the base model's."""
+    return paths.world / "tokenizer" if params.model.base == "world" else paths.model("base")

@@ -62,9 +62,7 @@ class Params(Section):
         for method in {self.merge.method, *self.merge.baselines} - {"task_arithmetic"}:
             density = self.merge.density.get(method)
             if density is None or not 0 < density <= 1:
-                raise ValueError(
-                    f"merge.density.{method} must be in (0, 1], got {density}; set it"
-                )
+                raise ValueError(f"merge.density.{method} must be in (0, 1], got {density}; set it")
         if self.report.figures_combination not in self.combinations:
             raise ValueError(
                 f"report.figures_combination: {self.report.figures_combination!r} is not one of "
