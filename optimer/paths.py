@@ -15,7 +15,7 @@ PARAMS = Path("params.yaml")
 SOURCES = Path("data/sources.tsv")
 
 CORPUS_ROOT_VARIABLE = "OPTIMER_CORPUS_ROOT"
-"""Environment variable: folder that `llm_jp` and `jsonl` locations in data/sources.tsv start from."""
+"""Environment variable: folder that relative locations in data/sources.tsv start from."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from optimer.schema.common import Name, Section
 from optimer.schema.corpus import CorpusParams
 from optimer.schema.merge import METHODS, MergeMethod, MergeParams
 from optimer.schema.model import ModelParams
+from optimer.schema.plan import PlanParams
 from optimer.schema.report import ReportParams
 from optimer.schema.search import CombinationParams, SearchParams
 from optimer.schema.train import TrainParams
@@ -34,6 +35,7 @@ class Params(Section):
     search: SearchParams
     benchmark: BenchmarkParams
     report: ReportParams
+    plan: PlanParams
     world: WorldParams | None
     """The generated world; null where real models and corpora are used."""
 

@@ -1,0 +1,48 @@
+# make setup | run | test | lint | requirements. Everything happens in .venv; nothing global.
+PYTHON ?= python3
+UV := .venv/bin/uv
+# uv reads its own variable; pip's is honoured so that one setting serves both.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Imports cost seconds a process when packages are not compiled at install.
+export UV_COMPILE_BYTECODE := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUTF8 := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: setup run test test-all lint requirements clean
+
+setup: .venv/.complete
+
+# The stamp comes last: an interrupted set-up starts over from what is there.
+.venv/.complete: requirements/dev.txt pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x $(UV) || .venv/bin/python -m pip install --quiet uv==$(shell sed -n 's/^uv==//p' requirements/setup.txt)
+	$(UV) pip install --quiet -r requirements/dev.txt
+	$(UV) pip install --quiet --no-deps -e .
+	touch $@
+
+run: setup
+	.venv/bin/python workflow/run.py main
+
+test: setup
+	.venv/bin/python -m pytest
+
+test-all: setup
+	.venv/bin/python -m pytest -m "not gpu"
+
+lint: setup
+	ruff check . && ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	pyright
+	snakemake --lint
+
+# Compile the pins: plain `name==version` lines, no addresses, no local version labels.
+requirements: setup
+	for name in optimer dev; do \
+	  $(UV) pip compile --quiet --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
+	    --python-version 3.11 requirements/$$name.in | sed 's/+cpu$$//' > requirements/$$name.txt; \
+	done
+
+clean:
+	rm -rf work results/*/artifacts logs .snakemake

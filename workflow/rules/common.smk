@@ -1,0 +1,71 @@
+# What the rule files share: params, paths, and the code each job depends on. No rules here.
+import csv
+import json
+import os
+from pathlib import Path
+
+from optimer import experiment
+from optimer.errors import OptimerError
+from optimer.params import load
+from optimer.paths import PARAMS, SOURCES, Paths
+
+try:
+    PARAMETERS = load(PARAMS, overrides=config)
+except OptimerError as error:
+    raise WorkflowError(str(error)) from None
+
+SCALE = PARAMETERS.scale
+PATHS = Paths(SCALE)
+MODELS = experiment.models(PARAMETERS)
+ROWS = {row.id: row for row in experiment.rows(PARAMETERS)}
+TRAINED = [name for name, model in MODELS.items() if model.trained]
+GIVEN = [name for name, model in MODELS.items() if not model.trained]
+COMBINATIONS = list(PARAMETERS.combinations)
+
+# The arguments that make a job the same job in a terminal.
+JOB = f"--scale {SCALE} --seed {PARAMETERS.seed}"
+
+
+wildcard_constraints:
+    name="[a-z0-9_]+",
+
+
+def code(*packages):
+    """Source files of packages, as inputs: editing a phase's code makes its jobs stale."""
+    root = Path(workflow.basedir) / "optimer"
+    files = []
+    for package in packages:
+        place = root / package
+        files += sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    return [os.path.relpath(file) for file in files]
+
+
+def section(name, *left_out):
+    """One section of params as stable text: only what a job reads may make it stale."""
+    content = getattr(PARAMETERS, name)
+    content = content.model_dump(mode="json") if content is not None else None
+    for key in left_out:
+        content.pop(key)
+    return json.dumps(content, sort_keys=True)
+
+
+def source_rows(dataset):
+    """A dataset's rows of data/sources.tsv, so that a new dataset leaves the others alone."""
+    with open(SOURCES, newline="") as table:
+        rows = [row for row in csv.DictReader(table, delimiter="\t")]
+    return json.dumps([r for r in rows if (r["scale"], r["dataset"]) == (SCALE, dataset)])
+
+
+def world(*files):
+    """Inputs from the generated world, where the scale has one."""
+    return list(files) if PARAMETERS.world else []
+
+
+def tokenizer_inputs(wildcards=None):
+    """What the model's tokenizer comes from."""
+    return world(PATHS.world_receipt) or PATHS.model_receipt("base")
+
+
+def gpus(count):
+    """GPUs a job holds: none where the scale runs on CPU."""
+    return 0 if PARAMETERS.world else count

@@ -1,0 +1,123 @@
+# Phase corpus: sample documents, tokenise, pack; decide which sequences each model sees.
+
+
+rule corpus:
+    input:
+        [PATHS.corpus_receipt(dataset) for dataset in experiment.sampled_datasets(PARAMETERS)],
+        [PATHS.corpus(dataset) for dataset in experiment.sampled_datasets(PARAMETERS)],
+        [PATHS.mixture(name) for name in TRAINED if MODELS[name].kind != "ratio"],
+        PATHS.resolved_params,
+
+
+rule resolved_params:
+    output:
+        PATHS.resolved_params,
+    log:
+        f"logs/{SCALE}/resolved_params.log",
+    params:
+        all=PARAMETERS.model_dump_json(),
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Writing the resolved params of scale {SCALE}"
+    shell:
+        "optimer params {JOB} --out {output} > {log} 2>&1"
+
+
+if PARAMETERS.world:
+
+    rule world:
+        input:
+            code=code("world"),
+        output:
+            world=directory(PATHS.world),
+            receipt=PATHS.world_receipt,
+        log:
+            f"logs/{SCALE}/world.log",
+        benchmark:
+            f"logs/{SCALE}/benchmark/world.tsv"
+        params:
+            world=section("world"),
+        threads: 1
+        conda:
+            "../envs/optimer.yaml"
+        message:
+            "Generating the world of scale {SCALE}: corpora, tokenizer, benchmarks"
+        shell:
+            "OMP_NUM_THREADS={threads} optimer corpus world {JOB} 2>&1 | tee {log}"
+
+
+rule overlap:
+    input:
+        tokenizer=tokenizer_inputs,
+        code=code("corpus", "evaluation/items", "evaluation/tasks"),
+    output:
+        PATHS.overlap,
+    log:
+        f"logs/{SCALE}/overlap.log",
+    benchmark:
+        f"logs/{SCALE}/benchmark/overlap.tsv"
+    params:
+        columns=json.dumps([c.model_dump() for c in PARAMETERS.benchmark.columns]),
+        decontamination=PARAMETERS.corpus.decontamination.model_dump_json(),
+    threads: 1
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Indexing the n-grams of all benchmark items"
+    shell:
+        "OMP_NUM_THREADS={threads} optimer corpus overlap {JOB} 2>&1 | tee {log}"
+
+
+rule sample:
+    input:
+        tokenizer=tokenizer_inputs,
+        overlap=PATHS.overlap,
+        code=code("corpus"),
+    output:
+        tokens=directory(PATHS.corpus("{name}")),
+        receipt=PATHS.corpus_receipt("{name}"),
+    log:
+        f"logs/{SCALE}/sample/{{name}}.log",
+    benchmark:
+        f"logs/{SCALE}/benchmark/sample/{{name}}.tsv"
+    params:
+        corpus=section("corpus", "datasets"),
+        sources=lambda wildcards: source_rows(wildcards.name),
+        seed=PARAMETERS.seed,
+    threads: 1
+    resources:
+        mem_mb=4000,
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Sampling and packing corpus {wildcards.name}"
+    shell:
+        "OMP_NUM_THREADS={threads} optimer corpus sample {wildcards.name} {JOB} 2>&1 | tee {log}"
+
+
+def mixture_inputs(wildcards):
+    model = experiment.model(PARAMETERS, wildcards.name)
+    receipts = [PATHS.corpus_receipt(dataset) for dataset in model.datasets]
+    # The ratio edge: DataMix retrained at the ratios that the search found.
+    return receipts + ([PATHS.best(model.combination)] if model.kind == "ratio" else [])
+
+
+rule mix:
+    input:
+        mixture_inputs,
+        code=code("corpus/mixture"),
+    output:
+        PATHS.mixture("{name}"),
+    log:
+        f"logs/{SCALE}/mix/{{name}}.log",
+    params:
+        budget=PARAMETERS.corpus.token_budget,
+        seed=PARAMETERS.seed,
+    threads: 1
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Choosing the sequences of model {wildcards.name}"
+    shell:
+        "OMP_NUM_THREADS={threads} optimer corpus mix {wildcards.name} {JOB} 2>&1 | tee {log}"

@@ -1,0 +1,49 @@
+# Phase search: one study per combination, TPE over merge weights.
+
+
+rule search:
+    input:
+        [PATHS.trials(name) for name in COMBINATIONS],
+        [PATHS.best(name) for name in COMBINATIONS],
+        [PATHS.recipe(name) for name in COMBINATIONS],
+
+
+def pool_inputs(wildcards):
+    pool = ("it", *experiment.search_pool(PARAMETERS, wildcards.name)[1:])
+    return [PATHS.vector(name) for name in pool] + [PATHS.vector_receipt(name) for name in pool]
+
+
+def combination_params(wildcards):
+    return PARAMETERS.combinations[wildcards.name].model_dump_json()
+
+
+rule study:
+    input:
+        base=PATHS.model("base"),
+        it=PATHS.model("it"),
+        pool=pool_inputs,
+        code=code("search", "merging", "evaluation", "tensors"),
+    output:
+        trials=PATHS.trials("{name}"),
+        best=PATHS.best("{name}"),
+        recipe=PATHS.recipe("{name}"),
+    log:
+        f"logs/{SCALE}/search/{{name}}.log",
+    benchmark:
+        f"logs/{SCALE}/benchmark/search/{{name}}.tsv"
+    params:
+        search=section("search"),
+        merge=section("merge", "alpha_it", "baselines"),
+        benchmark=section("benchmark", "report_items", "backend", "engine", "jobs_per"),
+        combination=combination_params,
+        seed=PARAMETERS.seed,
+    threads: 1
+    resources:
+        gpu=gpus(PARAMETERS.train.devices),
+        mem_mb=8000,
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Searching merge weights of {wildcards.name}"
+    shell:
+        "OMP_NUM_THREADS={threads} optimer search {wildcards.name} {JOB} 2>&1 | tee {log}"

@@ -1,0 +1,58 @@
+# Phase vectors: tau = theta - theta_0 of every model, and their geometry.
+
+
+rule vectors:
+    input:
+        [PATHS.vector_receipt(name) for name in experiment.vectors(PARAMETERS)],
+        [PATHS.vector(name) for name in experiment.vectors(PARAMETERS)],
+        PATHS.geometry,
+
+
+rule extract:
+    input:
+        base=PATHS.model("base"),
+        base_receipt=PATHS.model_receipt("base"),
+        model=PATHS.model("{name}"),
+        receipt=PATHS.model_receipt("{name}"),
+        code=code("vectors", "tensors"),
+    output:
+        vector=directory(PATHS.vector("{name}")),
+        receipt=PATHS.vector_receipt("{name}"),
+    log:
+        f"logs/{SCALE}/extract/{{name}}.log",
+    benchmark:
+        f"logs/{SCALE}/benchmark/extract/{{name}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=16000,
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Extracting the distribution vector of {wildcards.name}"
+    shell:
+        "OMP_NUM_THREADS={threads} optimer vectors extract {wildcards.name} {JOB} 2>&1 | tee {log}"
+
+
+rule geometry:
+    input:
+        vectors=[PATHS.vector(name) for name in experiment.vectors(PARAMETERS)],
+        receipts=[PATHS.vector_receipt(name) for name in experiment.vectors(PARAMETERS)],
+        trajectories=[PATHS.trajectory(name) for name in TRAJECTORIES],
+        code=code("vectors"),
+    output:
+        PATHS.geometry,
+    log:
+        f"logs/{SCALE}/geometry.log",
+    benchmark:
+        f"logs/{SCALE}/benchmark/geometry.tsv"
+    params:
+        exclude=PARAMETERS.merge.exclude,
+    threads: 1
+    resources:
+        mem_mb=16000,
+    conda:
+        "../envs/optimer.yaml"
+    message:
+        "Inner products of all vectors, per layer and in total"
+    shell:
+        "OMP_NUM_THREADS={threads} optimer vectors geometry {JOB} 2>&1 | tee {log}"
