@@ -23,5 +23,6 @@ rule main:
         rules.train.input,
         rules.vectors.input,
         rules.search.input,
+        rules.ratio.input,
         rules.benchmark.input,
         rules.report.input,

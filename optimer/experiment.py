@@ -98,9 +98,16 @@ def sampled_datasets(params: Params) -> list[str]:
     return list(dict.fromkeys(needed))
 
 
+def ratio_models(params: Params) -> list[str]:
+    """DataMix models retrained at OptiMer's ratios; they exist only after the search."""
+    return [name for name, item in models(params).items() if item.kind == "ratio"]
+
+
 def vectors(params: Params) -> list[str]:
-    """Names of all distribution vectors: every model but the base."""
-    return [name for name in models(params) if name != "base"]
+    """Distribution vectors that exist before the search: all but the base and the ratio models."""
+    return [
+        name for name, item in models(params).items() if name != "base" and item.kind != "ratio"
+    ]
 
 
 def search_pool(params: Params, combination: str) -> tuple[str, ...]:

@@ -18,6 +18,15 @@ CORPUS_ROOT_VARIABLE = "OPTIMER_CORPUS_ROOT"
 """Environment variable: folder that relative locations in data/sources.tsv start from."""
 
 
+def _is_ratio(name: str) -> bool:
+    """Whether a file belongs to a model retrained at OptiMer's ratios.
+
+    Those depend on the search, so they lie in folders of their own: a DVC stage may not write
+    into the outputs of a stage that comes before it.
+    """
+    return name.startswith("ratio_")
+
+
 @dataclass(frozen=True)
 class Paths:
     """Paths of one scale, relative to the working directory. `Paths("tiny").table("table1")`."""
@@ -40,11 +49,17 @@ class Paths:
     def resolved_params(self) -> Path:
         return self.results / "params.yaml"
 
+    def _heavy(self, phase: str, name: str) -> Path:
+        return (self.artifacts / "ratio" if _is_ratio(name) else self.artifacts) / phase / name
+
+    def _light(self, phase: str, name: str) -> Path:
+        return (self.results / "ratio" if _is_ratio(name) else self.results) / phase / name
+
     # corpus
     @property
     def world(self) -> Path:
         """The generated world of scale tiny: corpora/, tokenizer/, tasks/."""
-        return self.artifacts / "world"
+        return self.artifacts / "corpus" / "world"
 
     @property
     def world_receipt(self) -> Path:
@@ -62,34 +77,38 @@ class Paths:
 
     def corpus(self, dataset: str) -> Path:
         """Packed tokens of one dataset (folder)."""
-        return self.artifacts / "corpus" / dataset
+        return self.artifacts / "corpus" / "tokens" / dataset
 
     def corpus_receipt(self, dataset: str) -> Path:
         return self.results / "corpus" / f"{dataset}.json"
 
     def mixture(self, model: str) -> Path:
         """Which packed sequences, in which order, one training run sees (small JSON)."""
-        return self.results / "corpus" / "mixtures" / f"{model}.json"
+        return self._light("corpus", f"{model}.json").with_name(f"mixture_{model}.json")
 
     @property
     def overlap(self) -> Path:
         """n-grams of all benchmark items, for decontamination."""
-        return self.artifacts / "overlap" / "ngrams.npy"
+        return self.artifacts / "corpus" / "overlap" / "ngrams.npy"
+
+    @property
+    def overlap_receipt(self) -> Path:
+        return self.results / "corpus" / "overlap.json"
 
     # train
     def model(self, model: str) -> Path:
         """Hugging Face folder of one model (`base`, `it`, `cpt_ja`, …)."""
-        return self.artifacts / "train" / model
+        return self._heavy("train", model)
 
     def model_receipt(self, model: str) -> Path:
-        return self.results / "train" / f"{model}.json"
+        return self._light("train", f"{model}.json")
 
     def training_log(self, model: str) -> Path:
-        return self.results / "train" / f"{model}.csv"
+        return self._light("train", f"{model}.csv")
 
     def trajectory(self, model: str) -> Path:
         """Intermediate models `step_000100/` of one run (folder)."""
-        return self.artifacts / "train" / f"{model}_trajectory"
+        return self._heavy("train", f"{model}_trajectory")
 
     def training_state(self, model: str) -> Path:
         """Resumable DeepSpeed checkpoints, outside the rule's outputs."""
@@ -98,10 +117,10 @@ class Paths:
     # vectors
     def vector(self, name: str) -> Path:
         """Distribution vector (folder of safetensors)."""
-        return self.artifacts / "vectors" / name
+        return self._heavy("vectors", name)
 
     def vector_receipt(self, name: str) -> Path:
-        return self.results / "vectors" / f"{name}.json"
+        return self._light("vectors", f"{name}.json")
 
     @property
     def geometry(self) -> Path:

@@ -70,7 +70,7 @@ def count_jobs(params: Params) -> dict[str, int]:
     return {
         "corpus": 2 + bool(params.world) + len(experiment.sampled_datasets(params)) + len(trained),
         "train": len(models),
-        "vectors": len(experiment.vectors(params)) + 1,
+        "vectors": len(models) - 1 + 1,  # one per model but the base, and their geometry
         "search": len(params.combinations),
         "benchmark": n_merge + n_score + 1,
         "report": 7,
@@ -102,7 +102,7 @@ def plan(params: Params) -> Plan:
         disk_gb={
             "models": len(pool) * model_gb,
             "trajectory": trajectory * model_gb,
-            "vectors": len(experiment.vectors(params)) * model_gb,
+            "vectors": (len(pool) - 1) * model_gb,
             "merged models": sum(row.merge_method is not None for row in rows) * model_gb,
             "tokens": sampled * 4 / _GB,
             "resumable state": 2 * n * 12 / _GB,
@@ -122,7 +122,7 @@ def _sampled(params: Params, dataset: str) -> int:
 def render(params: Params, result: Plan) -> str:
     """The plan as text for a terminal."""
     lines = [
-        f"Plan of scale {params.scale} ({params.model.name}, {params.model.parameters:,} parameters)",
+        f"Plan of scale {params.scale}: {params.model.name}, {params.model.parameters:,} parameters",
         f"Cost model: {params.plan.device}, {params.plan.tflops:g} TFLOP/s achieved per device,"
         f" {params.plan.trial_device_minutes:g} device-minutes a trial,"
         f" {params.plan.row_device_hours:g} device-hours a table row (docs: optimer/planning.py)",

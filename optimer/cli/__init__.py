@@ -35,23 +35,22 @@ app.command()(plan.plan)
 app.command()(diff)
 
 
-def _terminate(_signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
+def _stop(number: int, _frame: FrameType | None) -> None:
+    """End on Ctrl-C or SIGTERM through SystemExit, so that `finally` blocks clean up."""
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    typer.echo(f"{word}: nothing half-written is kept; the same command continues", err=True)
+    raise SystemExit(128 + number)
 
 
 def main() -> None:
     """Entry point of the `optimer` command."""
-    signal.signal(signal.SIGTERM, _terminate)  # so that `finally` blocks clean up
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except OptimerError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo(
-            "interrupted: nothing half-written is kept; the same command continues", err=True
-        )
-        sys.exit(130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise

@@ -20,6 +20,7 @@ MODELS = experiment.models(PARAMETERS)
 ROWS = {row.id: row for row in experiment.rows(PARAMETERS)}
 TRAINED = [name for name, model in MODELS.items() if model.trained]
 GIVEN = [name for name, model in MODELS.items() if not model.trained]
+RATIO = experiment.ratio_models(PARAMETERS)
 COMBINATIONS = list(PARAMETERS.combinations)
 
 # The arguments that make a job the same job in a terminal.

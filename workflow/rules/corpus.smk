@@ -52,7 +52,8 @@ rule overlap:
         tokenizer=tokenizer_inputs,
         code=code("corpus", "evaluation/items", "evaluation/tasks"),
     output:
-        PATHS.overlap,
+        ngrams=PATHS.overlap,
+        receipt=PATHS.overlap_receipt,
     log:
         f"logs/{SCALE}/overlap.log",
     benchmark:

@@ -10,6 +10,16 @@ rule train:
         [PATHS.trajectory(name) for name in TRAJECTORIES],
 
 
+rule ratio:
+    # DataMix retrained at OptiMer's ratios: the edge that leads back from search to train.
+    input:
+        [PATHS.mixture(name) for name in RATIO],
+        [PATHS.model_receipt(name) for name in RATIO],
+        [PATHS.model(name) for name in RATIO],
+        [PATHS.vector_receipt(name) for name in RATIO],
+        [PATHS.vector(name) for name in RATIO],
+
+
 def training_inputs(wildcards):
     model = experiment.model(PARAMETERS, wildcards.name)
     inputs = {
