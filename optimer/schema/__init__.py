@@ -32,6 +32,8 @@ class Params(Section):
     train: TrainParams
     merge: MergeParams
     combinations: dict[Name, CombinationParams] = Field(min_length=1)
+    """Experiments of Table 1: name -> subset of the datasets and its proxy tasks."""
+
     search: SearchParams
     benchmark: BenchmarkParams
     report: ReportParams

@@ -26,15 +26,23 @@ class Column(Section):
     """One column of Table 1: the unweighted mean of its tasks."""
 
     name: str = Field(min_length=1)
+    """Heading of the column."""
+
     tasks: list[TaskMetric] = Field(min_length=1)
+    """Tasks averaged in the column."""
 
 
 class SplitParams(Section):
     """Disjoint, seeded shares of every task's items (design §6.1)."""
 
     search: Fraction
+    """Share of a task's items that trials are scored on."""
+
     rerank: Fraction
+    """Share that the best trials are re-ranked on."""
+
     report: Fraction
+    """Share that tables report."""
 
     @model_validator(mode="after")
     def _sum(self) -> SplitParams:
@@ -55,6 +63,8 @@ class BenchmarkParams(Section):
     again in full (the paper's overlap)."""
 
     split: SplitParams
+    """Shares of a task's items under protocol `split`."""
+
     report_items: Count | None
     """Items per task in tables; null takes the whole report split."""
 
@@ -77,6 +87,7 @@ class BenchmarkParams(Section):
     """Allow tasks that run model-written code (HumanEval, MBPP). Refused without a sandbox."""
 
     columns: list[Column] = Field(min_length=1)
+    """Columns of Table 1, in order."""
 
     jobs_per: Literal["row", "combination"]
     """One scoring job per table row, or per combination (saves start-up where models are tiny)."""

@@ -34,6 +34,8 @@ class SearchParams(Section):
     """Bayesian optimisation of merge weights."""
 
     sampler: Literal["tpe", "random"]
+    """Optuna sampler that proposes merge weights."""
+
     trials: Count
     """Trials per study, T."""
 
@@ -56,6 +58,7 @@ class SearchParams(Section):
     """Items per proxy task that re-rank the top K (at most what the split holds)."""
 
     tpe: TpeParams
+    """Settings of the TPE sampler."""
 
     @model_validator(mode="after")
     def _consistent(self) -> SearchParams:

@@ -22,7 +22,10 @@ class TrainParams(Section):
     """Share of the steps spent on linear warm-up."""
 
     beta1: Fraction
+    """AdamW's decay of the first moment."""
+
     beta2: Fraction
+    """AdamW's decay of the second moment."""
 
     weight_decay: float = Field(ge=0)
     """Decoupled weight decay (AdamW)."""
