@@ -1,0 +1,1 @@
+"""Scoring with lm-eval: tasks, splits, engines, intervals."""

@@ -1,0 +1,1 @@
+"""Search of merge weights: Optuna studies over a pool, scored in one live process."""
