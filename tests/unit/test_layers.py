@@ -13,7 +13,7 @@ PACKAGE = ROOT / "optimer"
 LAYERS = {
     "errors": 0, "params": 0, "schema": 0, "paths": 0, "receipts": 0, "seeding": 0,
     "experiment": 0, "planning": 0,
-    "tensors": 1, "tokens": 1,
+    "tensor": 1, "tensors": 1, "tokens": 1,
     "corpus": 2, "training": 2, "vectors": 2, "merging": 2, "evaluation": 2, "world": 2,
     "search": 3, "benchmarking": 3, "report": 3,
     "cli": 4,
