@@ -1,0 +1,1 @@
+"""Corpus phase: sources, sampling, decontamination, packing, mixtures."""
