@@ -1,0 +1,1 @@
+"""Tables, figures and their comparison, from result files (CSV, JSON, YAML) alone."""
