@@ -48,6 +48,9 @@ def main() -> int:
         if not _acquire(lock):
             return 2
         config = [f"{key}={value}" for key, value in overrides.items()]
+        if _pulled(Paths(params.scale)):
+            print("Artifacts equal dvc.lock: marking what was pulled as up to date …", flush=True)
+            _quiet(["--touch", "--cores", "1", *_options(config), "--", "main"])
         status = _snakemake(lock, arguments.target, config, extra)
     if status == 0 and arguments.target == "main":
         _summary(Paths(params.scale), list(params.combinations))
@@ -99,16 +102,35 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
+def _pulled(paths: Paths) -> bool:
+    """Whether a fresh clone holds what `dvc pull` brought.
+
+    DVC restores bytes but not modification times, by which Snakemake would run everything again.
+    """
+    fresh = not any(Path(".snakemake/metadata").glob("*"))
+    if not (fresh and paths.artifacts.exists() and Path("dvc.lock").exists()):
+        return False
+    return subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet"]).returncode == 0
+
+
+def _options(config: list[str]) -> list[str]:
+    return ["--config", *config] if config else []
+
+
+def _quiet(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    subprocess.run(command, check=False, capture_output=True)
+
+
 def _snakemake(lock, target: str, config: list[str], extra: list[str]) -> int:
     """Run Snakemake in a process group of its own, which inherits the lock."""
-    options = ["--config", *config] if config else []
     base = [sys.executable, "-m", "snakemake"]
     # Safe: this process holds the checkout's lock, so Snakemake's own can only be stale.
     if any(Path(".snakemake/locks").glob("*")):
-        subprocess.run([*base, *options, "--unlock"], check=False, capture_output=True)
+        _quiet([*_options(config), "--unlock"])
     os.set_inheritable(lock.fileno(), True)
     process = subprocess.Popen(
-        [*base, *options, "--quiet", "rules", *extra, "--", target],
+        [*base, *_options(config), "--quiet", "rules", *extra, "--", target],
         start_new_session=True,
         close_fds=False,
     )
