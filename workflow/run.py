@@ -110,7 +110,8 @@ def _pulled(paths: Paths) -> bool:
     fresh = not any(Path(".snakemake/metadata").glob("*"))
     if not (fresh and paths.artifacts.exists() and Path("dvc.lock").exists()):
         return False
-    return subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet"]).returncode == 0
+    status = [sys.executable, "-m", "dvc", "status", "--quiet"]
+    return subprocess.run(status, check=False).returncode == 0
 
 
 def _options(config: list[str]) -> list[str]:

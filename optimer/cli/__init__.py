@@ -20,16 +20,17 @@ from optimer.cli.params import params
 from optimer.errors import OptimerError
 
 app = new_typer("Choose the data mixture after training: distribution vectors and their search.")
+# Phases with one job each are plain commands; the others are groups.
 for name, module in (
     ("corpus", corpus),
-    ("train", train),
     ("vectors", vectors),
-    ("search", search),
     ("merge", merge),
-    ("benchmark", benchmark),
     ("report", report),
 ):
     app.add_typer(module.app, name=name)
+app.command()(train.train)
+app.command()(search.search)
+app.command()(benchmark.benchmark)
 app.command()(params)
 app.command()(plan.plan)
 app.command()(diff)
