@@ -1,0 +1,52 @@
+"""A fingerprint of weights that is cheap enough for every trial and the same everywhere.
+
+Per tensor: Σ_i bits_i · (2i + 1) · φ modulo 2⁶⁴, with φ odd, computed where the tensor lies. Any
+single changed element changes it. Canonical names, and tied heads left out, make it equal for a
+live model, a composition and a saved folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from optimer.tensor_names import EMBEDDING, HEAD, canonical
+from optimer.tensors import CHUNK, chunks
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_ODD = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: the golden ratio, odd
+
+
+def checksum(parameters: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Hex digest (16 digits) of named weights; an iterable is consumed one tensor at a time."""
+    if isinstance(parameters, Mapping):
+        parameters = by_name(parameters).items()
+    return combine({canonical(name): fingerprint(tensor) for name, tensor in parameters})
+
+
+def fingerprint(tensor: torch.Tensor) -> str:
+    """Dtype, shape and bit sum of one tensor."""
+    flat = tensor.detach().reshape(-1).view(_INTEGERS[tensor.element_size()])
+    total = torch.zeros((), dtype=torch.int64, device=flat.device)  # wraps modulo 2⁶⁴
+    places = torch.arange(CHUNK, dtype=torch.int64, device=flat.device).mul_(2).add_(1)
+    for start, stop in chunks(flat.numel()):
+        factors = (places[: stop - start] + 2 * start).mul_(_ODD)  # odd times odd is odd
+        total += (flat[start:stop].long() * factors).sum()
+    return f"{tensor.dtype} {list(tensor.shape)} {int(total) % 2**64:016x}"
+
+
+def combine(fingerprints: Mapping[str, str]) -> str:
+    """Digest of all tensors' fingerprints, by canonical name."""
+    text = "\n".join(f"{name} {value}" for name, value in sorted(fingerprints.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def by_name(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Parameters by canonical name; a head that shares the embedding's storage is left out."""
+    named = {canonical(name): tensor for name, tensor in parameters.items()}
+    head, embedding = named.get(HEAD), named.get(EMBEDDING)
+    if head is not None and embedding is not None and head.data_ptr() == embedding.data_ptr():
+        del named[HEAD]
+    return named

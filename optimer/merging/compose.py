@@ -1,0 +1,126 @@
+"""Composition: θ(w) from a pool and merge weights, chunk by chunk.
+
+Each element is accumulated in fp32 from the base and rounded once to the base's dtype; merge
+weights are never rounded below fp32, and the result never depends on what was composed before.
+`compose`, `compose_into` and the writer share one function, so they agree bit for bit.
+
+Shapes: K vectors, P elements of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from optimer.errors import MergeError
+from optimer.merging.checksum import by_name
+from optimer.merging.methods import elect
+from optimer.merging.pool import Pool, Source
+from optimer.tensors import CHUNK, chunks
+
+Weights = Mapping[str, float] | Sequence[float]
+"""By vector name, or in the pool's order."""
+
+
+def compose(pool: Pool, weights: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+    """(canonical name, tensor in the base's dtype) of every tensor of θ(w), one at a time.
+
+    Raises MergeError when the weights do not fit the pool.
+    """
+    values = pool.weights(weights)
+    composer = _Composer(pool, values)
+    for name in pool.base.names():
+        base = pool.base.read(name)
+        out = torch.empty_like(base)
+        composer.tensor(name, base.reshape(-1), out.view(-1), keep=False)
+        yield name, out
+        pool.release(name)
+
+
+def compose_into(pool: Pool, weights: Weights, parameters: Mapping[str, torch.Tensor]) -> None:
+    """Write θ(w) into live parameters (state dict or named_parameters), in place.
+
+    Storage is never re-assigned; parameters tied to each other are written once. Masked vectors
+    stay in memory after the first call. Raises MergeError when names, shapes or dtypes do not
+    fit the pool's base.
+    """
+    values = pool.weights(weights)
+    targets = _targets(pool, parameters)
+    composer = _Composer(pool, values)
+    with torch.no_grad():
+        for name, target in targets.items():
+            base = pool.base.read(name).reshape(-1)
+            composer.tensor(name, base, target.detach().view(-1), keep=True)
+
+
+class _Composer:
+    """Scratch space of one composition: two chunks of fp32, or K + 1 for sign election."""
+
+    def __init__(self, pool: Pool, weights: list[float]) -> None:
+        self.pool = pool
+        self.weights_K = torch.tensor(weights, dtype=torch.float32)
+        n_rows = len(weights) if pool.method.elect_sign else 1
+        self.rows_KP = torch.empty(n_rows, CHUNK)
+        self.sum_P = torch.empty(CHUNK)
+
+    def tensor(self, name: str, base: torch.Tensor, out: torch.Tensor, keep: bool) -> None:
+        """Compose one flat tensor into `out`."""
+        if not self.pool.is_merged(name):
+            out.copy_(base)
+            return
+        sources = self.pool.sources(name, keep)
+        for start, stop in chunks(base.numel()):
+            if self.pool.method.elect_sign:
+                merged_P = self._elect(sources, start, stop)
+            else:
+                merged_P = self._sum(sources, start, stop)
+            merged_P.add_(base[start:stop])  # fp32 += base, exact for any dtype of the base
+            out[start:stop].copy_(merged_P)  # the one rounding
+
+    def _sum(self, sources: list[Source | None], start: int, stop: int) -> torch.Tensor:
+        sum_P = self.sum_P[: stop - start].zero_()
+        row_P = self.rows_KP[0, : stop - start]
+        for weight, source in zip(self.weights_K.tolist(), sources, strict=True):
+            if source is not None:
+                delta, scale = source
+                delta.fill(row_P, start, stop)
+                if scale != 1.0:
+                    row_P.mul_(scale)
+                sum_P.add_(row_P.mul_(weight))  # two roundings, as mergekit: no fused multiply-add
+        return sum_P
+
+    def _elect(self, sources: list[Source | None], start: int, stop: int) -> torch.Tensor:
+        rows_KP = self.rows_KP[:, : stop - start]
+        for row_P, weight, source in zip(rows_KP, self.weights_K.tolist(), sources, strict=True):
+            if source is None:
+                row_P.zero_()
+                continue
+            delta, scale = source
+            delta.fill(row_P, start, stop)
+            if scale != 1.0:
+                row_P.mul_(scale)
+            row_P.mul_(weight)
+        return elect(rows_KP, self.weights_K, self.pool.method.normalize)
+
+
+def _targets(pool: Pool, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    named = by_name(parameters)
+    ours = set(pool.base.names())
+    missing, unknown = sorted(ours - named.keys()), sorted(named.keys() - ours)
+    if missing or unknown:
+        raise MergeError(
+            f"these parameters are not those of the base model {pool.base_dir}: {len(missing)} "
+            f"missing ({', '.join(missing[:3])}), {len(unknown)} unknown "
+            f"({', '.join(unknown[:3])}). Load the model from that folder."
+        )
+    for name, target in named.items():
+        shape, dtype = pool.base.shape(name), pool.base.dtype(name)
+        if tuple(target.shape) != shape or target.dtype != dtype:
+            raise MergeError(
+                f"parameter {name} is {list(target.shape)} {target.dtype}, the base model has "
+                f"{list(shape)} {dtype}: load the model with dtype={dtype}."
+            )
+        if not target.is_contiguous():
+            raise MergeError(f"parameter {name} is not contiguous, so it cannot be written flat")
+    return named

@@ -1,0 +1,100 @@
+"""Which elements of a vector's tensor a merge keeps: random (DARE) and by magnitude (TIES).
+
+Random masks come from a counter-based generator (Philox, Salmon et al. 2011,
+https://doi.org/10.1145/2063384.2063405) keyed by (seed, vector, tensor): element i always gets the
+same 32 bits, in whatever order, chunk, process or device the rest is computed, and the mask of a
+lower density is a subset of the mask of a higher one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from optimer.seeding import stream_seed
+from optimer.tensor_deltas import Delta
+from optimer.tensors import chunks
+
+_PER_COUNTER = 8  # one Philox counter gives four 64-bit words: eight elements
+
+Mask = Callable[[torch.Tensor, int, int], torch.Tensor]
+"""(τ[start:stop] fp32, start, stop) -> bool [stop − start], True where the element is kept."""
+
+
+def random_bits(key: int, start: int, stop: int) -> np.ndarray:
+    """uint32 [stop − start] of elements start..stop of the stream `key`; start divides by 8."""
+    if start % _PER_COUNTER:
+        raise ValueError(f"start must be a multiple of {_PER_COUNTER}, got {start}")
+    generator = np.random.Philox(key=key, counter=start // _PER_COUNTER)
+    words = generator.random_raw((stop - start + 1) // 2)
+    return words.astype("<u8").view("<u4")[: stop - start]
+
+
+def random_mask(seed: int, vector: str, tensor: str, density: float) -> Mask:
+    """DARE's mask: each element is kept with probability `density` (to 2⁻³²)."""
+    key = stream_seed(seed, "mask", vector, tensor)
+    limit = np.uint64(round(density * 2**32))
+
+    def mask(_tau: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        return torch.from_numpy(random_bits(key, start, stop) < limit)
+
+    return mask
+
+
+def magnitude_mask(delta: Delta, density: float) -> Mask:
+    """TIES' mask: the k = max(1, ⌊density · n⌋) largest |τ|; of equal ones the first are kept."""
+    k = max(1, int(density * delta.n_elements))
+    threshold, last_tie = kth_largest(delta, k)
+
+    def mask(tau: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        size = tau.abs()
+        kept = size > threshold
+        ties = size == threshold
+        if last_tie < stop - 1:
+            ties[max(0, last_tie + 1 - start) :] = False
+        return kept | ties
+
+    return mask
+
+
+def kth_largest(delta: Delta, k: int) -> tuple[float, int]:
+    """(t, last): exactly k elements have |τ| > t, or |τ| = t at a flat index ≤ last.
+
+    Radix selection over the bit patterns of |τ| (which order like the numbers) in two passes of
+    65,536 bins and one for the ties, so memory does not grow with the tensor.
+    """
+    high = _select(delta, k, lambda bits: (bits >> 16, None))
+    low = _select(delta, high[1], lambda bits: (bits & 0xFFFF, bits >> 16 == high[0]))
+    pattern = (high[0] << 16) | low[0]
+    threshold = float(torch.tensor(pattern, dtype=torch.int32).view(torch.float32))
+    missing = low[1]
+    for bits, start in _patterns(delta):
+        ties = (bits == pattern).nonzero().flatten()
+        if len(ties) >= missing:
+            return threshold, start + int(ties[missing - 1])
+        missing -= len(ties)
+    raise AssertionError("the counting passes found more ties than there are")
+
+
+def _select(
+    delta: Delta, k: int, digit: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+) -> tuple[int, int]:
+    """(bin that holds the k-th largest, its rank within that bin)."""
+    counts = torch.zeros(1 << 16, dtype=torch.int64)
+    for bits, _ in _patterns(delta):
+        values, among = digit(bits)
+        counts += torch.bincount(values if among is None else values[among], minlength=1 << 16)
+    from_top = counts.flip(0).cumsum(0)
+    position = int(torch.searchsorted(from_top, k))
+    above = int(from_top[position - 1]) if position else 0
+    return (1 << 16) - 1 - position, k - above
+
+
+def _patterns(delta: Delta):
+    """(int32 bit patterns of |τ| of a chunk, its start), chunk by chunk."""
+    for start, stop in chunks(delta.n_elements):
+        tau = torch.empty(stop - start)
+        delta.fill(tau, start, stop)
+        yield tau.abs_().view(torch.int32), start
