@@ -1,0 +1,89 @@
+"""Train, or fetch, one model of the pool: the function behind `optimer train MODEL`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from optimer import experiment, receipts
+from optimer.paths import Paths
+from optimer.schema import Params
+from optimer.training import state
+from optimer.training.job import VERSIONED, Job, prepare
+
+
+def train(
+    params: Params,
+    paths: Paths,
+    model_name: str,
+    initial: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Leave `model_name` complete at its paths; returns its receipt.
+
+    Models that are given are fetched from the Hub (or copied from a folder); the others are
+    trained from their parent, resuming where a killed run stopped. `initial` is the folder of
+    random weights that the toy base model starts from.
+    Raises ParamsError, ArtifactError or TrainingError with a way out.
+    """
+    model = experiment.model(params, model_name)
+    with state.exclusive(paths.training_state(model_name)):
+        if not model.trained:
+            from optimer.training.fetch import fetch
+
+            return fetch(params, paths, model_name, report)
+        from optimer.training.checks import check
+
+        job = prepare(params, paths, model_name, initial)
+        check(job, report)
+        paths.model_receipt(model_name).unlink(missing_ok=True)  # it is about to be replaced
+        if state.drop_other_runs(job.state):
+            report(f"{model_name}: params, data or parent changed, so training starts anew")
+        job.state.mkdir(parents=True, exist_ok=True)
+        if job.settings.devices == 1:
+            from optimer.training.loop import run
+
+            facts = run(job, 0, 1, report)
+        else:
+            from optimer.training.launch import launch
+
+            facts = launch(job, initial)
+        return finish(job, facts)
+
+
+def finish(job: Job, facts: dict[str, Any]) -> dict[str, Any]:
+    """Put log and trajectory in place, write the receipt, drop the state; returns the receipt."""
+    from optimer.training.loop import LOG, TRAJECTORY
+
+    name = job.model.name
+    folder, trajectory = job.paths.model(name), job.paths.trajectory(name)
+    receipts.write_atomic(job.paths.training_log(name), (job.state / LOG).read_bytes())
+    shutil.rmtree(trajectory, ignore_errors=True)
+    if job.keeps_trajectory:
+        trajectory.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(job.state / TRAJECTORY, trajectory)
+    files = [file for file in folder.iterdir() if file.is_file()]
+    steps = sorted(item.name for item in trajectory.iterdir()) if job.keeps_trajectory else []
+    receipt = {
+        "model": name,
+        "kind": job.model.kind,
+        "datasets": list(job.model.datasets),
+        "files": receipts.hash_files(files, folder),
+        "trajectory": steps,
+        "dtype": job.params.model.dtype,
+        "steps": job.n_steps,
+        "tokens": job.n_steps * job.tokens_per_step,
+        "sequences_dropped": job.n_dropped,
+        "settings": job.settings.model_dump(mode="json"),
+        "seed": job.seed,
+        "fingerprint": job.fingerprint,
+        "mixture": receipts.sha256(job.paths.mixture(name)),
+        "parent": {"name": job.model.parent, "sha256": job.parent_sha},
+        "versions": receipts.versions(*VERSIONED),
+        **facts,
+    }
+    receipts.write(job.paths.model_receipt(name), receipt)
+    shutil.rmtree(job.state, ignore_errors=True)
+    return receipt
