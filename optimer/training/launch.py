@@ -47,12 +47,12 @@ def launch(job: Job, initial: Path | None) -> dict[str, Any]:
     }
     receipts.write(job.state / REQUEST, request)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes=1",
+        sys.executable, "-m", "optimer.training.launch", "--nnodes=1",
         f"--nproc_per_node={job.settings.devices}", "--rdzv-backend=c10d",
         "--rdzv-endpoint=localhost:0", "-m", "optimer.training.worker", str(job.state / REQUEST),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    with subprocess.Popen(command, env=environment, preexec_fn=die_with_parent) as process:
+    with subprocess.Popen(command, env=environment) as process:
         try:
             code = process.wait()
         finally:
@@ -68,3 +68,15 @@ def launch(job: Job, initial: Path | None) -> dict[str, Any]:
             "command again to continue."
         )
     return json.loads(facts.read_text())
+
+
+def main() -> None:
+    """PyTorch's launcher, ending with the process that started it."""
+    die_with_parent()
+    from torch.distributed.run import main as run
+
+    run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

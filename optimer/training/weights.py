@@ -40,6 +40,10 @@ def build_model(parent: Path, settings: TrainParams, device: torch.device) -> An
     import deepspeed
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    if settings.zero_stage == 3:
+        # Loaded on first use otherwise, which fails under zero.Init: that replaces Tensor.__new__.
+        from torch import _dynamo  # noqa: F401
+
     dtype = DTYPES[settings.precision]
     shape = AutoConfig.from_pretrained(parent, local_files_only=True)
     with deepspeed.zero.Init(
