@@ -78,15 +78,15 @@ def read_ratios(paths: Paths, combination: str, datasets: tuple[str, ...]) -> di
     """Mixture ratios {dataset: r ≥ 0, Σ r = 1} that a combination's search implies."""
     file = paths.best(combination)
     try:
-        found = yaml.safe_load(file.read_text())["ratios"]
+        found = {str(k): float(v) for k, v in yaml.safe_load(file.read_text())["ratios"].items()}
     except FileNotFoundError:
         raise CorpusError(
             f"{file}: not there, so the ratios of {combination} are unknown. Run "
             f"`optimer search {combination}` first."
         ) from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorpusError(f"{file}: no `ratios` in it ({error!r}). Search again.") from None
-    ratios = {name: float(found.get(name, 0.0)) for name in datasets}
+    ratios = {name: found.get(name, 0.0) for name in datasets}
     if (
         set(found) - set(datasets)
         or min(ratios.values()) < 0
