@@ -14,16 +14,12 @@ from optimer.cli.common import (
     ScaleOption,
     SeedOption,
     load_job,
-    new_typer,
 )
 from optimer.paths import Paths
 from optimer.schema import Params
 from optimer.seeding import stream_seed
 
-app = new_typer("Train one model of the pool, or fetch it where it is given.")
 
-
-@app.command()
 def train(
     model: Annotated[str, typer.Argument(help="Model of the pool: base, it, cpt_ja, …")],
     scale: ScaleOption = None,
