@@ -70,7 +70,8 @@ def read_rows(path: Path, rule: Rule) -> Rows:
         seen: Counter[str] = Counter()
         rows: Rows = {}
         for position, line in enumerate(lines, start=1):
-            name = " / ".join(line.get(key, "") for key in rule.keys) or f"line {position}"
+            named = [line[key] for key in rule.keys if key in line]
+            name = " / ".join(named) or f"line {position}"
             seen[name] += 1
             rows[name if seen[name] == 1 else f"{name} (#{seen[name]})"] = line
         return rows

@@ -44,7 +44,7 @@ def draw_cosine(params: Params, paths: Paths) -> list[Path]:
         )
         for i, value in enumerate(100 * relative):
             right.text(value, i, f" {value:.1f}", va="center", fontsize=7)
-        right.set_yticks(range(len(names)), labels=[""] * len(names))
+        right.set_yticks([])
         right.set_ylim(len(names) - 0.5, -0.5)
         right.set_xlim(0, 115 * relative.max())
         right.set_xlabel("‖τ‖ / ‖θ₀‖ in %")

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from optimer.errors import ArtifactError
 from optimer.experiment import search_pool
@@ -153,5 +154,5 @@ def _progress(
     axes.set_xlabel("trial")
     axes.set_ylabel("score in %")
     axes.set_title("(b) progress")
-    axes.legend(loc="lower right", ncols=3)
-    figure.colorbar(points, ax=axes, label="batch", pad=0.01)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5)
+    figure.colorbar(points, ax=axes, label="batch", pad=0.01, ticks=MaxNLocator(integer=True))

@@ -68,7 +68,7 @@ def draw_layers(params: Params, paths: Paths) -> list[Path]:
 
 
 def _line(axes: Axes, points: dict[str, float], color: str, second: str | None, text: str) -> None:
-    """One pair; the marker's rim has the second vector's colour. `other` is in the CSV only."""
+    """One pair, dashed in both vectors' colours. `other` tensors are in the CSV only."""
     numbered = {int(layer): value for layer, value in points.items() if layer.isdigit()}
     axes.plot(
         list(numbered),
@@ -78,6 +78,8 @@ def _line(axes: Axes, points: dict[str, float], color: str, second: str | None, 
         markersize=5,
         markerfacecolor=second or color,
         markeredgecolor=color,
+        linestyle="--" if second else "-",
+        gapcolor=second,
         linewidth=1.4,
         label=text,
     )

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 
+from optimer import receipts
 from optimer.errors import ArtifactError
 from optimer.paths import Paths
 from optimer.receipts import write_atomic
@@ -37,8 +38,9 @@ class Run:
 def read_run(folder: Path) -> Run:
     """A run's table from a result folder (`tables/table1.csv` below it) or a tables folder.
 
-    The seed is that of the resolved `params.yaml` beside the tables, else the number the folder's
-    name ends with. Raises ArtifactError when neither or no table is there.
+    The seed is that of the score files or the resolved `params.yaml` beside the tables, else the
+    number the folder's name ends with. Raises ArtifactError when nothing says it, or no table is
+    there.
     """
     places = [folder / "tables" / "table1.csv", folder / "table1.csv"]
     path = next((place for place in places if place.exists()), None)
@@ -60,9 +62,11 @@ def read_run(folder: Path) -> Run:
 
 
 def _seed(folder: Path) -> int:
-    for place in (folder / "params.yaml", folder.parent / "params.yaml"):
-        if place.exists() and "seed" in (content := read_yaml(place)):
-            return int(content["seed"])
+    root = folder if (folder / "tables").is_dir() else folder.parent
+    for scores in sorted((root / "benchmark").glob("*.json"))[:1]:
+        return int(receipts.read(scores)["seed"])
+    if (root / "params.yaml").exists() and "seed" in (params := read_yaml(root / "params.yaml")):
+        return int(params["seed"])
     if match := re.search(r"(\d+)$", folder.resolve().name):
         return int(match.group(1))
     raise ArtifactError(

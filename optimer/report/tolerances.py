@@ -4,7 +4,7 @@
       - file: tables/table1.csv        # glob, from the result folder; the first that fits counts
         keys: [combination, method]    # columns that name a row; JSON and YAML files have none
         optional: false                # true: compared where both folders have it
-        columns: {Avg: 6.0, "*": 0}    # glob of column or dotted key: allowance; the first that fits
+        columns: {Avg: 6.0, "*": 0}    # glob of column or dotted key: allowance; first that fits
 
 An allowance is a number (absolute, in the column's unit), `any` (differs between machines, equal
 on one machine) or `never` (times, hosts: not compared at all). What no rule names is exact.
@@ -75,8 +75,8 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
         number_given = isinstance(allowed, int | float) and not isinstance(allowed, bool)
         if not (number_given and allowed >= 0) and allowed not in ("any", "never"):
             raise ParamsError(
-                f"{path}: rule {number} ({entry['file']}): the allowance of {name} must be a number "
-                f">= 0, `any` or `never`; got {allowed!r}"
+                f"{path}: rule {number} ({entry['file']}): the allowance of {name} must be "
+                f"a number >= 0, `any` or `never`; got {allowed!r}"
             )
     return Rule(
         str(entry["file"]), tuple(entry.get("keys", ())), bool(entry.get("optional")), columns

@@ -78,14 +78,15 @@ def draw_trajectory(params: Params, paths: Paths) -> list[Path]:
         scatter(plane, params, pca, shown)
         plane.legend(loc="best")
         plane.set_title(f"(a) {text} during training")
-        millions = np.array(path.tokens) / 1e6
-        straight.plot(millions, cosine, color=color, marker="o", label="cos(τ(t), τ(end))")
+        unit, word = (1e6, "millions") if path.tokens[-1] >= 1e6 else (1e3, "thousands")
+        tokens = np.array(path.tokens) / unit
+        straight.plot(tokens, cosine, color=color, marker="o", label="cos(τ(t), τ(end))")
         straight.plot(
-            millions, share, color=style.IT, marker="s", markersize=4, label="‖τ(t)‖ / ‖τ(end)‖"
+            tokens, share, color=style.IT, marker="s", markersize=4, label="‖τ(t)‖ / ‖τ(end)‖"
         )
         straight.set_ylim(0, 1.05)
         straight.set_xlim(left=0)
-        straight.set_xlabel("training tokens in millions")
+        straight.set_xlabel(f"training tokens in {word}")
         straight.legend(loc="lower right")
         straight.set_title("(b) how straight the path is")
         return [table, style.save(figure, paths.figure(NAME))]
