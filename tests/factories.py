@@ -90,7 +90,7 @@ def save(
     max_shard_size: str = "5GB",
     words: list[str] | None = None,
 ) -> Path:
-    """Save a model as an HF folder with the tiny tokenizer; `chat` makes it look like an IT model."""
+    """Save a model and the tiny tokenizer as an HF folder; `chat` adds what an IT model has."""
     model.to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer = make_tokenizer(words)
     if chat:

@@ -12,18 +12,20 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from optimer.tensor_names import EMBEDDING, HEAD, canonical
 from optimer.tensors import CHUNK, chunks
+from optimer.tensors.names import EMBEDDING, HEAD, canonical
+
+Named = dict[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
+"""State dict, or (name, tensor) pairs."""
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _ODD = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: the golden ratio, odd
 
 
-def checksum(parameters: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Hex digest (16 digits) of named weights; an iterable is consumed one tensor at a time."""
-    if isinstance(parameters, Mapping):
-        parameters = by_name(parameters).items()
-    return combine({canonical(name): fingerprint(tensor) for name, tensor in parameters})
+def checksum(parameters: Named) -> str:
+    """Hex digest (16 digits) of named weights; pairs are consumed one tensor at a time."""
+    pairs = by_name(parameters).items() if isinstance(parameters, dict) else parameters
+    return combine({canonical(name): fingerprint(tensor) for name, tensor in pairs})
 
 
 def fingerprint(tensor: torch.Tensor) -> str:

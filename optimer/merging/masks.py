@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from optimer.seeding import stream_seed
-from optimer.tensor_deltas import Delta
 from optimer.tensors import chunks
+from optimer.tensors.deltas import Delta
 
 _PER_COUNTER = 8  # one Philox counter gives four 64-bit words: eight elements
 

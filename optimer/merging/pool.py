@@ -10,9 +10,9 @@ import torch
 from optimer.errors import MergeError
 from optimer.merging import masks
 from optimer.merging.methods import Method, method
-from optimer.tensor_deltas import Delta, DeltaStore
-from optimer.tensor_names import excluded
 from optimer.tensors import TensorStore, chunks
+from optimer.tensors.deltas import Delta, DeltaStore
+from optimer.tensors.names import excluded
 
 EXCLUDE = ("embed_tokens", "lm_head", "rotary")
 """Tensors the paper leaves out of every merge (§4.2)."""

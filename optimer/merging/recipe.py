@@ -14,7 +14,7 @@ from typing import Any
 
 from optimer.merging.compose import Weights
 from optimer.merging.pool import Pool
-from optimer.tensor_names import EMBEDDING, is_multimodal
+from optimer.tensors.names import EMBEDDING, is_multimodal
 
 _TEXT_MODULE = "text_decoder"
 _OTHER_MODULES = ("multi_modal_projector", "vision_tower")  # mergekit's names for Gemma 3

@@ -22,8 +22,8 @@ from optimer.merging.checksum import combine, fingerprint
 from optimer.merging.compose import Weights, compose
 from optimer.merging.pool import Pool
 from optimer.merging.recipe import recipe
-from optimer.tensor_names import hub_name, is_multimodal
-from optimer.tensor_writer import MAX_SHARD_BYTES, ShardWriter, atomic_folder
+from optimer.tensors.names import hub_name, is_multimodal
+from optimer.tensors.writer import MAX_SHARD_BYTES, ShardWriter, atomic_folder
 
 RECIPE = "recipe.yaml"
 

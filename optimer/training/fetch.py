@@ -28,8 +28,8 @@ def fetch(params: Params, paths: Paths, name: str, report: Callable[[str], None]
     Raises ArtifactError when the source is missing or out of reach, has no safetensors, lacks a
     shard, or ships code of its own.
     """
-    from optimer.tensor_writer import atomic_folder
     from optimer.tensors import TensorStore
+    from optimer.tensors.writer import atomic_folder
 
     started = time.monotonic()
     side = params.model.base if name == "base" else params.model.instruct

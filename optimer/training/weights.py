@@ -19,9 +19,9 @@ import torch
 from optimer.errors import ArtifactError, TrainingError
 from optimer.receipts import write_atomic
 from optimer.schema.train import TrainParams
-from optimer.tensor_names import canonical, hub_name, is_language, is_multimodal
-from optimer.tensor_writer import ShardWriter, atomic_folder
 from optimer.tensors import INDEX, TensorStore
+from optimer.tensors.names import canonical, hub_name, is_language, is_multimodal
+from optimer.tensors.writer import ShardWriter, atomic_folder
 from optimer.training.engine import config
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from optimer import receipts, tensor_deltas
+from optimer import receipts
 from optimer.errors import ArtifactError
-from optimer.tensor_names import language_tensors
-from optimer.tensor_writer import ShardWriter, atomic_folder
-from optimer.tensors import TensorStore, check_finite
+from optimer.tensors import TensorStore, check_finite, deltas
+from optimer.tensors.names import language_tensors
+from optimer.tensors.writer import ShardWriter, atomic_folder
 from optimer.vectors.vocabulary import check_same_vocabulary
 
 
@@ -39,8 +39,8 @@ def extract(base: Path, checkpoint: Path, out: Path, name: str) -> dict[str, Any
                 theta_0, theta = origin.read(key), trained.read(key)
                 check_finite(theta_0, key, origin.file(key))
                 check_finite(theta, key, trained.file(key))
-                delta = tensor_deltas.encode(theta_0, theta)
-                for part, tensor in tensor_deltas.parts(key, delta).items():
+                delta = deltas.encode(theta_0, theta)
+                for part, tensor in deltas.parts(key, delta).items():
                     writer.add(part, tensor)
                 tensors[key] = {
                     "shape": list(delta.shape),
@@ -55,7 +55,7 @@ def extract(base: Path, checkpoint: Path, out: Path, name: str) -> dict[str, Any
                 origin.release(key)
                 trained.release(key)
         info = {
-            "format": tensor_deltas.FORMAT,
+            "format": deltas.FORMAT,
             "name": name,
             "base": str(base),
             "checkpoint": str(checkpoint),
@@ -63,7 +63,7 @@ def extract(base: Path, checkpoint: Path, out: Path, name: str) -> dict[str, Any
             "n_elements": n_elements,
             "tensors": tensors,
         }
-        receipts.write(folder / tensor_deltas.VECTOR, info)
+        receipts.write(folder / deltas.VECTOR, info)
     inputs = {"base": origin.files(), "checkpoint": trained.files()}
     return {
         "vector": name,
@@ -75,8 +75,7 @@ def extract(base: Path, checkpoint: Path, out: Path, name: str) -> dict[str, Any
         "n_exact": n_exact,
         "n_refined": n_refined,
         "n_extra_tokens": n_extra_tokens,
-        "sha256": writer.sha256
-        | {tensor_deltas.VECTOR: receipts.sha256(out / tensor_deltas.VECTOR)},
+        "sha256": writer.sha256 | {deltas.VECTOR: receipts.sha256(out / deltas.VECTOR)},
         "inputs": {
             side: receipts.hash_files(files, files[0].parent) for side, files in inputs.items()
         },
@@ -109,7 +108,7 @@ def check_fit(base: TensorStore, checkpoint: TensorStore) -> None:
                 "A distribution vector needs a checkpoint trained from this base."
             )
         for store in (base, checkpoint):
-            if store.dtype(name) not in tensor_deltas.FLOATS:
+            if store.dtype(name) not in deltas.FLOATS:
                 raise ArtifactError(
                     f"{store.file(name)}: {name} has dtype {store.dtype(name)}; vectors are taken "
                     "of float32, bfloat16 and float16. Save the model in one of them."

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import torch
 
-from optimer import tensor_deltas
 from optimer.errors import MergeError
-from optimer.tensor_deltas import DeltaStore
-from optimer.tensors import TensorStore, chunks
+from optimer.tensors import TensorStore, chunks, deltas
+from optimer.tensors.deltas import DeltaStore
 
 
 class Vector:
@@ -131,4 +130,4 @@ class DistributionVector(Vector):
     def apply(self, name: str, base_tensor: torch.Tensor) -> torch.Tensor:
         """The checkpoint's tensor, bit for bit, from the base's."""
         dtype = self.store.checkpoint_dtype(name)
-        return tensor_deltas.decode(base_tensor, self.store.delta(name), dtype)
+        return deltas.decode(base_tensor, self.store.delta(name), dtype)

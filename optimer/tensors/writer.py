@@ -1,7 +1,7 @@
 """Write safetensors folders: shard by shard, hashed on the way, all or nothing.
 
 Folders are built under a hidden name beside their place and renamed when complete, so neither a
-full disk nor a kill leaves one that looks finished. Format: see `optimer.tensor_files`.
+full disk nor a kill leaves one that looks finished. Format: see `optimer.tensors.files`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from optimer.errors import ArtifactError
 from optimer.receipts import write_atomic
-from optimer.tensor_files import DTYPE_CODES, INDEX, SINGLE
+from optimer.tensors.files import DTYPE_CODES, INDEX, SINGLE
 
 MAX_SHARD_BYTES = 1 << 30
 """Default shard size, bytes. The writer holds one shard in memory."""
@@ -137,7 +137,7 @@ def _write_shard(path: Path, tensors: dict[str, torch.Tensor]) -> str:
             digest.update(block)
             file.write(block)
         for name in order:
-            data = memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy())
+            data = tensors[name].reshape(-1).view(torch.uint8).numpy().data
             digest.update(data)
             file.write(data)
         file.flush()

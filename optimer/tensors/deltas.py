@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from optimer.errors import ArtifactError
-from optimer.tensors import TensorStore, chunks
+from optimer.tensors.store import TensorStore, chunks
 
 VECTOR = "vector.json"
 FORMAT = 1

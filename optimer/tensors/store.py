@@ -1,7 +1,7 @@
 """Safetensors folders, memory-mapped and checked, tensor by tensor.
 
 Tensors are views into the mapped file: nothing is read until it is used, and `release` gives the
-pages back, so that going through a model of any size stays small. Format: `optimer.tensor_files`.
+pages back, so that going through a model of any size stays small. Format: `optimer.tensors.files`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from optimer import tensor_names
 from optimer.errors import ArtifactError
-from optimer.tensor_files import INDEX, Entry, is_tied, list_shards, read_config, read_header
+from optimer.tensors import names as tensor_names
+from optimer.tensors.files import INDEX, Entry, is_tied, list_shards, read_config, read_header
 
 CHUNK = 1 << 18
 """Elements handled at once: an fp32 accumulator of 1 MiB stays in the core's cache."""
@@ -30,7 +30,7 @@ def chunks(n_elements: int) -> Iterator[tuple[int, int]]:
 
 
 class TensorStore:
-    """The tensors of one model or vector folder, by canonical name (`optimer.tensor_names`).
+    """The tensors of one model or vector folder, by canonical name (`optimer.tensors.names`).
 
     A head that the config ties to the embedding is not listed: one tensor, one name.
     """
