@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -78,7 +80,7 @@ def sample(
     params, paths = load_job(scale, params_file, seed)
     from optimer.corpus.build import sample as sample_dataset
 
-    receipt = sample_dataset(params, paths, dataset, lambda text: typer.echo(text, err=True))
+    receipt = sample_dataset(params, paths, dataset, _every(5.0))
     documents, lines = receipt["documents"], receipt["lines"]
     typer.echo(
         f"{dataset}: {receipt['n_tokens']} tokens in {receipt['n_sequences']} sequences from "
@@ -106,3 +108,16 @@ def mix(
         for part in mixture["parts"]
     )
     typer.echo(f"{model}: {mixture['n_sequences']} sequences: {parts}", err=True)
+
+
+def _every(seconds: float) -> Callable[[str], None]:
+    """Prints progress to standard error, at most once in `seconds`."""
+    last = time.monotonic()
+
+    def show(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            typer.echo(text, err=True)
+
+    return show

@@ -27,14 +27,12 @@ class DocumentTokenizer:
         # The tokenizer's threads are Rust's; let them obey what the rule gave this process.
         if "OMP_NUM_THREADS" in os.environ:
             os.environ.setdefault("RAYON_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
-        from transformers import AutoTokenizer
-
         if not folder.is_dir():
             raise CorpusError(
                 f"{folder}: no tokenizer there. Make the world or fetch the base model first."
             )
         try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(
+            tokenizer: Any = _tokenizer_class(folder).from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
         except (OSError, ValueError) as error:
@@ -93,6 +91,24 @@ class DocumentTokenizer:
         """One document's ids between BOS (where the model has one) and EOS."""
         start = [] if self.bos is None else [self.bos]
         return np.concatenate([start, ids, [self.eos]]).astype(self.dtype)
+
+
+def _tokenizer_class(folder: Path) -> Any:
+    """The generic fast class where the folder declares it, else what AutoTokenizer finds.
+
+    AutoTokenizer would pick the same class, but importing it imports torch (3 s a job).
+    """
+    try:
+        declared = json.loads((folder / "tokenizer_config.json").read_text())["tokenizer_class"]
+    except (FileNotFoundError, ValueError, KeyError):
+        declared = None
+    if declared in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 class StoreWriter:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_files import write_tokenizer
+from corpus_files import ROOT, write_tokenizer
 
-from optimer.corpus.pack import DocumentTokenizer, StoreWriter, staged
+from optimer.corpus.pack import DocumentTokenizer, StoreWriter, _tokenizer_class, staged
 from optimer.errors import ArtifactError, CorpusError
 from optimer.tokens import open_store, vocabulary_fingerprint
 
@@ -33,6 +35,22 @@ def test_ids_equal_those_of_the_transformers_call(tmp_path: Path) -> None:
     ours = [ids.tolist() for ids in DocumentTokenizer(tmp_path).encode(texts)]
     called = AutoTokenizer.from_pretrained(tmp_path)(texts, add_special_tokens=False)["input_ids"]
     assert ours == called
+
+
+def test_generic_class_is_what_auto_picks_and_needs_no_torch(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    write_tokenizer(tmp_path)
+    assert type(AutoTokenizer.from_pretrained(tmp_path)) is _tokenizer_class(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from optimer.corpus.pack import DocumentTokenizer;"
+        "DocumentTokenizer(Path(sys.argv[1])); print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GemmaTokenizer"}')
+    assert _tokenizer_class(tmp_path) is AutoTokenizer
 
 
 def test_large_vocabulary_takes_uint32(tmp_path: Path) -> None:
