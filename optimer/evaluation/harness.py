@@ -15,10 +15,11 @@ from statistics import fmean, stdev
 from typing import Any, Protocol
 
 from optimer.errors import EvaluationError
-from optimer.evaluation import intervals, splits
+from optimer.evaluation import intervals
 from optimer.evaluation.intervals import Estimate
+from optimer.evaluation.items import assign, documents
 from optimer.evaluation.live import LiveModel
-from optimer.evaluation.requests import Encoder, Request, build, items
+from optimer.evaluation.requests import Encoder, Request, build
 from optimer.evaluation.splits import Item, Split
 from optimer.evaluation.tasks import BenchmarkTask, Leaf, load_tasks
 from optimer.paths import Paths
@@ -86,11 +87,8 @@ class Harness:
         self._prepared: dict[tuple[str, Split], list[Prepared]] = {}
         encoder = Encoder(tokenizer, params.benchmark.bos)
         for name, task in self.tasks.items():
-            docs = {leaf.name: list(leaf.task.eval_docs) for leaf in task.leaves}
-            self.items[name] = splits.assign(
-                name, list(items(task, docs)), protocol=params.benchmark.protocol,
-                fractions=params.benchmark.split, limits=splits.caps(params), seed=params.seed,
-            )  # fmt: skip
+            docs = documents(task)
+            self.items[name] = assign(params, task, docs)
             for split in wanted:
                 chosen = self.items[name][split]
                 if not chosen:

@@ -70,12 +70,13 @@ def declared(params: Params, names: Sequence[str] | None = None) -> dict[str, Ta
 
 
 def load_tasks(
-    params: Params, paths: Paths, names: Sequence[str] | None = None
+    params: Params, paths: Paths, names: Sequence[str] | None = None, run: bool = True
 ) -> dict[str, BenchmarkTask]:
     """Task objects with their items loaded, by task name.
 
-    Raises EvaluationError for an unknown task or metric, for data that cannot be loaded, and for
-    tasks that run code where `benchmark.unsafe_code` is off or no sandbox is at hand.
+    Raises EvaluationError for an unknown task or metric, for data that cannot be loaded, and, if
+    they are to be `run`, for tasks that execute model-written code where `benchmark.unsafe_code`
+    is off or no sandbox is at hand.
     """
     _quiet()
     from lm_eval.tasks import TaskManager
@@ -88,7 +89,11 @@ def load_tasks(
         )
     wanted = declared(params, names)
     manager = TaskManager(include_path=str(folder), include_defaults=not generated)
-    return {name: _load(manager, spec, params) for name, spec in wanted.items()}
+    loaded = {name: _load(manager, spec, params) for name, spec in wanted.items()}
+    for task in loaded.values() if run else ():
+        for leaf in task.leaves:
+            _check_code(leaf, params)
+    return loaded
 
 
 def _load(manager: Any, spec: TaskMetric, params: Params) -> BenchmarkTask:
@@ -116,14 +121,17 @@ def _load(manager: Any, spec: TaskMetric, params: Params) -> BenchmarkTask:
     return BenchmarkTask(spec.task, metric, filter_name, spec.scale, leaves, pooled)
 
 
-def _leaf(task: Any, params: Params) -> Leaf:
-    if getattr(task, "UNSAFE_CODE", False):
+def _check_code(leaf: Leaf, params: Params) -> None:
+    if getattr(leaf.task, "UNSAFE_CODE", False):
         if not params.benchmark.unsafe_code:
             raise EvaluationError(
-                f"task {task.task_name} runs model-written code, which benchmark.unsafe_code: "
+                f"task {leaf.name} runs model-written code, which benchmark.unsafe_code: "
                 "false forbids; set it to true or take the task out of benchmark.columns"
             )
         available()
+
+
+def _leaf(task: Any, params: Params) -> Leaf:
     if task.OUTPUT_TYPE not in ("multiple_choice", "generate_until", "loglikelihood"):
         raise EvaluationError(
             f"task {task.task_name}: output type {task.OUTPUT_TYPE} is not supported; use a "

@@ -120,9 +120,7 @@ def open_study(
     which stay untouched. `journal=None` keeps the study in memory.
     """
     storage = (
-        InMemoryStorage()
-        if journal is None
-        else JournalStorage(JournalFileBackend(str(journal)))
+        InMemoryStorage() if journal is None else JournalStorage(JournalFileBackend(str(journal)))
     )
     known = [item.study_name for item in storage.get_all_studies()]
     full_name = f"{name}-{fingerprint(settings)[:12]}"

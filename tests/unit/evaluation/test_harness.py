@@ -6,7 +6,7 @@ import pytest
 
 from optimer.errors import EvaluationError
 from optimer.evaluation.harness import Harness
-from tests.unit.evaluation.conftest import make_model, make_params
+from tests.unit.evaluation.toy import make_model, make_params
 
 
 @pytest.fixture(scope="module")

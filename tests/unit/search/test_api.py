@@ -184,7 +184,7 @@ def test_two_processes_cannot_share_a_study(tmp_path):
 
 
 def test_scores_that_are_not_numbers_are_refused():
-    with pytest.raises(SearchError, match="trial 0 scored.*finite"):
+    with pytest.raises(SearchError, match=r"trial 0 scored.*finite"):
         search(POOL, lambda weights: float("nan"), trials=4)
 
 
@@ -202,7 +202,7 @@ def test_ratios_from_weights():
         {"ja": 1.0, "math": 0.0},
         ["math"],
     )
-    with pytest.raises(SearchError, match="at least one positive dataset weight.*ja -0.1"):
+    with pytest.raises(SearchError, match=r"at least one positive dataset weight.*ja -0.1"):
         space.ratios({"it": 0.9, "cpt_ja": -0.1})
 
 

@@ -1,0 +1,115 @@
+"""`optimer search COMBINATION`: the search of one combination, as params describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optimer import receipts
+from optimer.errors import SearchError
+from optimer.evaluation.folder import load_tokenizer
+from optimer.evaluation.harness import Harness
+from optimer.evaluation.items import check_untouched
+from optimer.experiment import density, search_pool, tokenizer_folder
+from optimer.merging.pool import Pool
+from optimer.merging.recipe import recipe
+from optimer.paths import Paths
+from optimer.schema import Params
+from optimer.search.api import SearchResult, search
+from optimer.search.engine import HuggingFaceEngine, evaluate
+from optimer.search.export import best_document, trials_csv, write_yaml
+
+
+def search_combination(
+    params: Params, paths: Paths, combination: str, progress: Callable[[str], None]
+) -> SearchResult:
+    """Search, re-rank and export one combination; continues where a killed run stopped.
+
+    Raises ParamsError for an unknown combination, ArtifactError for a missing model or vector,
+    EvaluationError for proxy tasks that cannot be scored or share items with reported ones,
+    SearchError where weights imply no mixture.
+    """
+    vectors = search_pool(params, combination)
+    proxies = list(params.combinations[combination].proxies)
+    hashes = {name: _content(receipts.read(paths.vector_receipt(name))) for name in vectors}
+    progress(f"{combination}: loading {', '.join(proxies)}")
+    check_untouched(params, paths, proxies)
+    tokenizer = load_tokenizer(tokenizer_folder(params, paths))
+    harness = Harness(params, paths, tokenizer, proxies, ("search", "rerank"))
+    for name in proxies:
+        n = {split: len(harness.items[name][split]) for split in ("search", "rerank")}
+        progress(f"  {name}: {n['search']} items a trial, {n['rerank']} to re-rank")
+    method = params.merge.method
+    pool = Pool.open(
+        paths.model("base"), {name: paths.vector(name) for name in vectors}, method,
+        density(params, method), params.seed, params.merge.exclude,
+    )  # fmt: skip
+    engine = HuggingFaceEngine(
+        pool, harness, paths.model("base"), paths.model("it"), params.model.dtype
+    )
+    found = search(
+        pool,
+        lambda weights: evaluate(engine, weights, "search"),
+        rerank=lambda weights: evaluate(engine, weights, "rerank"),
+        settings=params.search,
+        seed=params.seed,
+        name=combination,
+        journal=paths.study(combination),
+        identity=_identity(params, proxies, hashes),
+        progress=progress,
+    )
+    _export(params, paths, combination, pool, found)
+    return found
+
+
+def _export(
+    params: Params, paths: Paths, combination: str, pool: Pool, found: SearchResult
+) -> None:
+    receipts.write_atomic(paths.trials(combination), trials_csv(found.trials))
+    about = {
+        "combination": combination,
+        "method": pool.method.name,
+        "density": pool.density,
+        "seed": params.seed,
+        "protocol": params.benchmark.protocol,
+        "proxies": list(params.combinations[combination].proxies),
+        "trials": len(found.trials),
+    }
+    document = best_document(found.best, about)
+    write_yaml(
+        paths.recipe(combination), recipe(pool, found.best.weights, it_dir=paths.model("it"))
+    )
+    write_yaml(paths.best(combination), document)
+
+
+def _content(receipt: dict[str, Any]) -> Any:
+    """What identifies a vector's content: the hashes of its files.
+
+    Raises SearchError when the receipt has none.
+    """
+    for key in ("sha256", "files"):
+        if receipt.get(key):
+            return receipt[key]
+    raise SearchError(
+        f"receipt of vector {receipt.get('name', '?')} has no file hashes; extract the vector again"
+    )
+
+
+def _identity(params: Params, proxies: list[str], hashes: dict[str, Any]) -> dict[str, Any]:
+    """Everything beside the search settings that decides a trial's score."""
+    benchmark = params.benchmark
+    specs = {metric.task: metric for column in benchmark.columns for metric in column.tasks}
+    return {
+        "vectors": hashes,
+        "method": params.merge.method,
+        "density": density(params, params.merge.method),
+        "exclude": params.merge.exclude,
+        "dtype": params.model.dtype,
+        "proxies": [specs[name].model_dump() for name in proxies],
+        "protocol": benchmark.protocol,
+        "split": benchmark.split.model_dump(),
+        "n_shots": benchmark.n_shots,
+        "bos": benchmark.bos,
+        "world": params.world.model_dump() if params.world else None,
+        "versions": receipts.versions("torch", "transformers", "lm-eval"),
+    }
