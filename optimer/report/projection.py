@@ -16,6 +16,7 @@ from optimer.paths import Paths
 from optimer.report import style
 from optimer.report.files import write_csv
 from optimer.report.geometry import Array, Geometry, read_geometry
+from optimer.report.labels import place_labels
 from optimer.report.pca import Pca, fit
 from optimer.report.weights import Best, read_best
 from optimer.schema import Params
@@ -89,30 +90,6 @@ def scatter(
         axes,
         [(point[0], point[second], style.label(params, name)) for name, point in points.items()],
     )
-
-
-def place_labels(axes: Axes, items: list[tuple[float, float, str]]) -> None:
-    """Write labels beside their points, moved up where they would lie on one another."""
-    low, high = axes.get_ylim()
-    left, right = axes.get_xlim()
-    height, letter = (high - low) / 26, (right - left) / 62
-    taken: list[tuple[float, float, float]] = []
-    for x, y, text in sorted(items, key=lambda item: item[1]):
-        width = letter * len(text)
-        to_left = x + width > right
-        start = x - width - 1.5 * letter if to_left else x + 1.5 * letter
-        level = y
-        while any(
-            abs(level - other) < height and start < end and begin < start + width
-            for begin, end, other in taken
-        ):
-            level += height / 4
-        taken.append((start, start + width, level))
-        axes.annotate(
-            text, (x, y), (start, level), fontsize=7, va="center", zorder=4,
-            arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.5}
-            if level > y + height / 2 else None,
-        )  # fmt: skip
 
 
 def _bars(axes: Axes, params: Params, item: Best) -> None:
