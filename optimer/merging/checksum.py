@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 
 from optimer.tensors import CHUNK, chunks
 from optimer.tensors.names import EMBEDDING, HEAD, canonical
 
-Named = dict[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
+Pairs = Iterable[tuple[str, torch.Tensor]]
+Named = Mapping[str, torch.Tensor] | Pairs
 """State dict, or (name, tensor) pairs."""
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -24,8 +26,9 @@ _ODD = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: the golden ratio, od
 
 def checksum(parameters: Named) -> str:
     """Hex digest (16 digits) of named weights; pairs are consumed one tensor at a time."""
-    pairs = by_name(parameters).items() if isinstance(parameters, dict) else parameters
-    return combine({canonical(name): fingerprint(tensor) for name, tensor in pairs})
+    named = isinstance(parameters, Mapping)
+    pairs = by_name(cast(Mapping[str, torch.Tensor], parameters)).items() if named else parameters
+    return combine({canonical(name): fingerprint(tensor) for name, tensor in cast(Pairs, pairs)})
 
 
 def fingerprint(tensor: torch.Tensor) -> str:

@@ -7,19 +7,15 @@ them to a half dtype would move the merged weights by up to half a unit.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 
-from optimer.errors import MergeError
 from optimer.merging.pool import Pool
+from optimer.merging.rewrite import copy_config
 from optimer.tensors import chunks
 from optimer.tensors.names import hub_name, is_multimodal
 from optimer.tensors.writer import ShardWriter, atomic_folder
-
-_COPIED = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
-           "special_tokens_map.json")  # fmt: skip
 
 
 def export_masked(pool: Pool, out: Path) -> dict[str, Path]:
@@ -51,8 +47,4 @@ def _export(pool: Pool, vector: str, folder: Path) -> None:
                     masked[start:stop] += tau if scale == 1.0 else tau.mul_(scale)
             writer.add(hub_name(name, multimodal), masked.reshape(pool.base.shape(name)))
             pool.release(name)
-    for name in _COPIED:
-        if (pool.base_dir / name).exists():
-            shutil.copyfile(pool.base_dir / name, folder / name)
-    if not (folder / "config.json").exists():
-        raise MergeError(f"{pool.base_dir}: no config.json, so mergekit could not read the export")
+    copy_config(pool.base_dir, folder)

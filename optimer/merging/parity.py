@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from optimer.errors import MergeError
 from optimer.merging.compose import Weights, compose
 from optimer.merging.masked import export_masked
 from optimer.merging.pool import Pool
-from optimer.merging.recipe import exact_recipe, recipe
+from optimer.merging.recipe import exact_recipe, rebase
+from optimer.merging.rewrite import rewrite
 from optimer.tensors import TensorStore, chunks
+from optimer.tensors.names import is_multimodal
 
 
 @dataclass
@@ -57,24 +59,62 @@ def run_mergekit(document: dict[str, Any], out: Path) -> Path:
     return out
 
 
-def parity(pool: Pool, weights: Weights, it_dir: Path | None = None) -> Parity:
-    """Compare θ(w) of a pool with mergekit's merge, tensor by tensor.
+@dataclass
+class MergekitInputs:
+    """Folders mergekit can read for one pool: the models themselves, or rewritten ones.
 
-    With masks (density < 1) mergekit merges the exported masked models. Works in a temporary
-    folder as large as the model, or (2 + K) models in fp32 with masks.
+    Rewritten where the pool has masks, and where mergekit does not know the layout (multimodal
+    folders saved by transformers 5, text-only checkpoints of a multimodal base).
     """
-    with tempfile.TemporaryDirectory(prefix="optimer-parity-") as folder:
-        scratch = Path(folder)
+
+    pool: Pool
+    base: Path
+    models: dict[str, Path]
+
+    @classmethod
+    def prepare(cls, pool: Pool, scratch: Path) -> MergekitInputs:
+        """`scratch` holds what has to be rewritten: at most (1 + K) models, with masks in fp32."""
+        base = pool.base_dir
+        if not pool.base.hub_layout:
+            base = rewrite(pool.base, pool.base, scratch / "base")
         if pool.density < 1:
-            masked = export_masked(pool, scratch / "masked")
-            document = exact_recipe(pool, weights, masked, it_dir)
-        else:
-            document = recipe(pool, weights, it_dir=it_dir)
-        theirs = TensorStore.open(run_mergekit(document, scratch / "merged"))
-        return compare(compose(pool, weights), theirs)
+            return cls(pool, base, export_masked(pool, scratch / "masked"))
+        models = {}
+        for name, vector in pool.vectors.items():
+            store = TensorStore.open(Path(vector.info["checkpoint"]))
+            models[name] = store.folder
+            if not store.hub_layout or is_multimodal(pool.base.names()) != is_multimodal(
+                store.names()
+            ):
+                models[name] = rewrite(store, pool.base, scratch / "models" / name)
+            store.close()
+        return cls(pool, base, models)
+
+    def recipe(self, weights: Weights, it_dir: Path | None = None) -> dict[str, Any]:
+        """The recipe of θ(w) on these folders."""
+        document = exact_recipe(self.pool, weights, self.models, it_dir)
+        return rebase(document, str(self.pool.base_dir), str(self.base))
 
 
-def compare(ours: Iterator[tuple[str, torch.Tensor]], theirs: TensorStore) -> Parity:
+def compare_with_mergekit(
+    inputs: MergekitInputs, weights: Weights, ours: Path | None = None
+) -> Parity:
+    """Distance of θ(w), composed or as written to the folder `ours`, from mergekit's merge."""
+    with tempfile.TemporaryDirectory(prefix="optimer-mergekit-") as folder:
+        theirs = TensorStore.open(run_mergekit(inputs.recipe(weights), Path(folder) / "merged"))
+        if ours is None:
+            return compare(compose(inputs.pool, weights), theirs)
+        written = TensorStore.open(ours)
+        return compare(((name, written.read(name)) for name in written.names()), theirs)
+
+
+def parity(pool: Pool, weights: Weights) -> Parity:
+    """Distance of θ(w) from mergekit's merge of the same pool, in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="optimer-parity-") as folder:
+        return compare_with_mergekit(MergekitInputs.prepare(pool, Path(folder)), weights)
+
+
+def compare(ours: Iterable[tuple[str, torch.Tensor]], theirs: TensorStore) -> Parity:
     """Element-wise distance. Raises MergeError when names or shapes differ."""
     found = Parity()
     n_different = 0

@@ -46,6 +46,22 @@ def exact_recipe(
     return _document(pool, pool.method.name, values, found, 1.0, it_dir)
 
 
+def rebase(document: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The recipe with another folder of the same base model."""
+    found = {**document, "base_model": new}
+    if "modules" in document:
+        found["modules"] = {
+            module: {
+                "models": [
+                    {**model, "model": new} if model["model"] == old else model
+                    for model in content["models"]
+                ]
+            }
+            for module, content in document["modules"].items()
+        }
+    return found
+
+
 def _document(
     pool: Pool,
     method: str,

@@ -35,9 +35,13 @@ class TensorStore:
     A head that the config ties to the embedding is not listed: one tensor, one name.
     """
 
-    def __init__(self, folder: Path, entries: dict[str, Entry], config: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, entries: dict[str, Entry], config: dict[str, Any], hub_layout: bool
+    ) -> None:
         self.folder = folder
         self.config = config
+        self.hub_layout = hub_layout
+        """Whether the files use the Hub's tensor names, the ones mergekit knows."""
         self._entries = entries
         self._maps: dict[str, mmap.mmap] = {}
 
@@ -50,6 +54,7 @@ class TensorStore:
         folder = Path(folder)
         config = read_config(folder)
         entries: dict[str, Entry] = {}
+        in_files: dict[str, str] = {}
         for shard, expected in list_shards(folder).items():
             header = read_header(folder / shard)
             for name in expected or header:
@@ -64,10 +69,14 @@ class TensorStore:
                         f"{folder / shard}: two tensors have the same canonical name {key}. "
                         "Save this checkpoint again in one layout."
                     )
-                entries[key] = header[name]
+                entries[key], in_files[key] = header[name], name
         if is_tied(config) and tensor_names.EMBEDDING in entries:
             entries.pop(tensor_names.HEAD, None)
-        return cls(folder, entries, config)
+        multimodal = tensor_names.is_multimodal(in_files)
+        hub_layout = all(
+            tensor_names.hub_name(key, multimodal) == name for key, name in in_files.items()
+        )
+        return cls(folder, entries, config, hub_layout)
 
     def names(self) -> list[str]:
         return list(self._entries)

@@ -66,7 +66,7 @@ def extract(base: Path, checkpoint: Path, out: Path, name: str) -> dict[str, Any
         receipts.write(folder / deltas.VECTOR, info)
     inputs = {"base": origin.files(), "checkpoint": trained.files()}
     return {
-        "vector": name,
+        "name": name,
         "norm": info["norm"],
         "norms": {key: item["norm"] for key, item in tensors.items()},
         "n_elements": n_elements,
