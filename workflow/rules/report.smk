@@ -1,7 +1,7 @@
 # Phase report: tables and figures, from result files only.
 
 FIGURES = ["fig3_cosine", "fig4_pca", "fig5_trajectory", "fig6_search", "fig8_layers"]
-TABLES = ["table1", "table1_vs_paper", "table1_intervals", "weights"]
+TABLES = ["table1", "table1_vs_paper", "table1_intervals", "table1_differences", "weights"]
 FIGURE_INPUTS = {
     "fig3_cosine": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
     "fig4_pca": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
@@ -33,6 +33,7 @@ rule table1:
         md=PATHS.table("table1", "md"),
         tex=PATHS.table("table1", "tex"),
         intervals=PATHS.table("table1_intervals"),
+        differences=PATHS.table("table1_differences"),
         paper=PATHS.table("table1_vs_paper"),
         paper_md=report(
             PATHS.table("table1_vs_paper", "md"), "../report/table1_vs_paper.rst", category="Tables"
