@@ -19,10 +19,11 @@ from optimer.errors import TrainingError
 from optimer.seeding import stream_seed
 from optimer.training import engine as deepspeed_engine
 from optimer.training import state
+from optimer.training.build import build_model
 from optimer.training.job import Job
 from optimer.training.log import LogRow, TrainingLog
 from optimer.training.schedule import learning_rate, saves_state, trajectory_steps
-from optimer.training.weights import build_model, save_model
+from optimer.training.weights import save_model
 
 LOG = "log.csv"
 TRAJECTORY = "trajectory"
