@@ -11,8 +11,10 @@ _TOLERANCES = Path("results/tolerances.yaml")
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(help="Reference: a result folder or its tables folder.")],
-    b: Annotated[Path, typer.Argument(help="Folder compared with it.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="Reference: a result folder or its tables folder.")
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Folder compared with it.")],
     exact: Annotated[
         bool, typer.Option("--exact", help="Same machine: every number must be equal.")
     ] = False,

@@ -22,7 +22,7 @@ app = new_typer("Phase report: tables and figures, from result files only.")
 # a test keeps the two equal.
 FIGURES = {
     "fig3_cosine": "Figure 3: cosines and norms of the distribution vectors.",
-    "fig4_pca": "Figure 4: vectors in the plane of their principal components, merge weights.",
+    "fig4_pca": "Figure 4: principal components, merge weights.",
     "fig5_trajectory": "Figure 5: path of one CPT vector during training.",
     "fig6_search": "Figure 6: weights tried by one search, and its progress.",
     "fig8_layers": "Figure 8: cosines layer by layer.",
@@ -40,7 +40,7 @@ def table1(
     params_file: ParamsOption = DEFAULT_PARAMS,
     seed: SeedOption = None,
 ) -> None:
-    """Table 1 with intervals, beside the paper's numbers, and metrics.json; prints the table."""
+    """Table 1, the paper's beside it, metrics.json."""
     params, paths = load_job(scale, params_file, seed)
     from optimer.report.metrics import write_metrics
     from optimer.report.paper import write_table1_vs_paper
@@ -58,7 +58,7 @@ def weights(
     params_file: ParamsOption = DEFAULT_PARAMS,
     seed: SeedOption = None,
 ) -> None:
-    """Merge weights every search found, and the data ratios they imply."""
+    """Merge weights found, implied data ratios."""
     params, paths = load_job(scale, params_file, seed)
     from optimer.report.weights import write_weights
 
@@ -71,7 +71,7 @@ def seeds(
     scale: ScaleOption = None,
     params_file: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
-    """Table 1 over the runs of several seeds: mean, spread, and OptiMer against each baseline."""
+    """Table 1 over the runs of several seeds."""
     params, paths = load_job(scale, params_file, None)
     from optimer.report.seeds import write_seeds
 
@@ -116,7 +116,7 @@ def readme(
     ] = False,
     file: Annotated[Path, typer.Option(help="Page with the markers.")] = Path("README.md"),
 ) -> None:
-    """Put the committed Table 1 of scale tiny into README.md, between its markers."""
+    """Put Table 1 of scale tiny into README.md."""
     from optimer.paths import Paths
     from optimer.report.readme import update_readme
 
