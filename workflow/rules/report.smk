@@ -1,7 +1,13 @@
 # Phase report: tables and figures, from result files only.
 
 FIGURES = ["fig3_cosine", "fig4_pca", "fig5_trajectory", "fig6_search", "fig8_layers"]
-TABLES = ["table1", "table1_vs_paper", "table1_intervals", "table1_differences", "weights"]
+TABLES = [
+    "table1",
+    "table1_vs_paper",
+    "table1_intervals",
+    "table1_differences",
+    "weights",
+]
 FIGURE_INPUTS = {
     "fig3_cosine": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
     "fig4_pca": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
@@ -36,17 +42,19 @@ rule table1:
         differences=PATHS.table("table1_differences"),
         paper=PATHS.table("table1_vs_paper"),
         paper_md=report(
-            PATHS.table("table1_vs_paper", "md"), "../report/table1_vs_paper.rst", category="Tables"
+            PATHS.table("table1_vs_paper", "md"),
+            "../report/table1_vs_paper.rst",
+            category="Tables",
         ),
         metrics=PATHS.table("metrics", "json"),
     log:
         f"logs/{SCALE}/table1.log",
+    conda:
+        "../envs/optimer.yaml"
+    threads: 1
     params:
         report=section("report"),
         columns=[column.name for column in PARAMETERS.benchmark.columns],
-    threads: 1
-    conda:
-        "../envs/optimer.yaml"
     message:
         "Table 1"
     shell:
@@ -62,9 +70,9 @@ rule weights:
         md=PATHS.table("weights", "md"),
     log:
         f"logs/{SCALE}/weights.log",
-    threads: 1
     conda:
         "../envs/optimer.yaml"
+    threads: 1
     message:
         "Merge weights of every combination"
     shell:
@@ -80,16 +88,18 @@ for figure in FIGURES:
             FIGURE_INPUTS[figure],
             code=code("report"),
         output:
-            svg=report(PATHS.figure(figure), f"../report/{figure}.rst", category="Figures"),
+            svg=report(
+                PATHS.figure(figure), f"../report/{figure}.rst", category="Figures"
+            ),
             csv=PATHS.figure(figure, "csv"),
         log:
             f"logs/{SCALE}/{figure}.log",
+        conda:
+            "../envs/optimer.yaml"
+        threads: 1
         params:
             figure=figure,
             report=section("report"),
-        threads: 1
-        conda:
-            "../envs/optimer.yaml"
         message:
             f"Drawing {figure}"
         shell:
