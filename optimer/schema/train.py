@@ -73,6 +73,15 @@ class TrainParams(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bfloat16_has_masters(self) -> TrainParams:
+        if self.precision == "bfloat16" and self.zero_stage == 0:
+            raise ValueError(
+                "zero_stage 0 keeps no fp32 master weights for precision bfloat16, so small updates "
+                "would be rounded away; use zero_stage 1, 2 or 3, or precision float32"
+            )
+        return self
+
     @property
     def accumulation(self) -> int:
         """Forward passes per device and optimizer step."""

@@ -77,12 +77,18 @@ def quiet_deepspeed() -> Any:
 
 
 def config(settings: TrainParams) -> dict[str, Any]:
-    """The DeepSpeed configuration of one run."""
-    return {
+    """The DeepSpeed configuration of one run.
+
+    bfloat16 gradients of several micro batches are summed in fp32: eight of them summed in
+    bfloat16 would lose the small ones.
+    """
+    half = settings.precision == "bfloat16"
+    sums = {"data_types": {"grad_accum_dtype": "fp32"}} if half and settings.zero_stage else {}
+    return sums | {
         "train_micro_batch_size_per_gpu": settings.micro_batch_size,
         "gradient_accumulation_steps": settings.accumulation,
         "gradient_clipping": settings.clip,
-        "bf16": {"enabled": settings.precision == "bfloat16"},
+        "bf16": {"enabled": half},
         "zero_optimization": {"stage": settings.zero_stage},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,

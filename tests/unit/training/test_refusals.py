@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from factories import make_model, save
+from pydantic import ValidationError
 
 from optimer import receipts
 from optimer.errors import ArtifactError, ParamsError, TrainingError
 from optimer.experiment import model
 from optimer.paths import Paths
 from optimer.schema import Params
+from optimer.schema.train import TrainParams
 from optimer.tensors import TensorStore
 from optimer.training import settings, train
 
@@ -132,6 +134,13 @@ def test_toy_pair_has_recipes_of_its_own(world: Callable) -> None:
     changed = params.model_copy(update={"world": params.world.model_copy(update={"pretrain": odd})})
     with pytest.raises(ParamsError, match=r"world\.pretrain: batch_size must be a multiple of"):
         settings(changed, model(changed, "base"))
+
+
+def test_bfloat16_needs_master_weights(world: Callable) -> None:
+    params, _ = world()
+    values = params.train.model_dump() | {"precision": "bfloat16", "zero_stage": 0}
+    with pytest.raises(ValidationError, match="zero_stage 0 keeps no fp32 master weights"):
+        TrainParams.model_validate(values)
 
 
 def given(params: Params, source: str) -> Params:

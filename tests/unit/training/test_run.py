@@ -15,6 +15,8 @@ from optimer.tensors import TensorStore
 from optimer.tensors.names import excluded, is_language
 from optimer.tokens import MixtureData
 from optimer.training import train
+from optimer.training.build import build_model
+from optimer.training.engine import process_group
 from optimer.training.log import read_log
 
 
@@ -68,7 +70,7 @@ def reference_loss(paths: Paths, dtype: torch.dtype) -> float:
         return float(base(input_ids=ids, labels=ids).loss)
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("stage", [1, 3])
 @pytest.mark.parametrize("family", ["gemma3", "gemma3_multimodal"])
 def test_first_loss_is_that_of_transformers(world: Callable, family: str, stage: int) -> None:
     """In bfloat16 too: rotary frequencies must not be rounded by zero.Init."""
@@ -94,12 +96,13 @@ def test_first_loss_is_that_of_transformers(world: Callable, family: str, stage:
     AutoModelForCausalLM.from_pretrained(paths.model("cpt_ja"))  # loads with transformers
 
 
-@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("stage", [1, 2, 3])
 def test_master_weights_are_saved_where_dtype_is_float32(world: Callable, stage: int) -> None:
     """bfloat16 compute with dtype float32 keeps updates that bfloat16 would round away."""
     params, paths = world(
-        "qwen3_tied", dtype="bfloat16", zero_stage=stage, precision="bfloat16", learning_rate=1e-5
-    )
+        n=16, dtype="bfloat16", zero_stage=stage, precision="bfloat16", learning_rate=1e-5,
+        micro_batch_size=4,
+    )  # fmt: skip
     params = params.model_copy(
         update={"model": params.model.model_copy(update={"dtype": "float32"})}
     )
@@ -112,6 +115,7 @@ def test_master_weights_are_saved_where_dtype_is_float32(world: Callable, stage:
     assert float((delta != 0).float().mean()) > 0.99
 
 
+@pytest.mark.slow
 def test_accumulation_and_checkpointing_change_nothing_but_rounding(world: Callable) -> None:
     params, paths = world(zero_stage=3)
     train(params, paths, "cpt_ja", report=silent)
@@ -122,3 +126,16 @@ def test_accumulation_and_checkpointing_change_nothing_but_rounding(world: Calla
     model = TensorStore.open(paths.model("cpt_ja"))
     for name, tensor in expected.items():
         torch.testing.assert_close(model.read(name), tensor, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("family", ["qwen3_tied", "gemma3"])
+def test_buffers_under_zero_3_are_those_of_transformers(world: Callable, family: str) -> None:
+    params, paths = world(family, dtype="bfloat16", zero_stage=3, precision="bfloat16")
+    expected = AutoModelForCausalLM.from_pretrained(paths.model("base"), dtype=torch.bfloat16)
+    with process_group(0, 1) as device:
+        model = build_model(paths.model("base"), params.train, device)
+    buffers = dict(model.named_buffers())
+    assert any("inv_freq" in name for name in buffers)
+    for name, buffer in expected.named_buffers():
+        assert buffers[name].dtype == buffer.dtype
+        assert buffers[name].equal(buffer)
