@@ -77,7 +77,7 @@ class TrainParams(Section):
     def _bfloat16_has_masters(self) -> TrainParams:
         if self.precision == "bfloat16" and self.zero_stage == 0:
             raise ValueError(
-                "zero_stage 0 keeps no fp32 master weights for precision bfloat16, so small updates "
+                "zero_stage 0 keeps no fp32 master weights for bfloat16, so small updates "
                 "would be rounded away; use zero_stage 1, 2 or 3, or precision float32"
             )
         return self
