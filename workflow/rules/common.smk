@@ -22,6 +22,8 @@ TRAINED = [name for name, model in MODELS.items() if model.trained]
 GIVEN = [name for name, model in MODELS.items() if not model.trained]
 RATIO = experiment.ratio_models(PARAMETERS)
 COMBINATIONS = list(PARAMETERS.combinations)
+# Trained models by the prefix of their files: those before the search, and those after it.
+FAMILIES = {"": [name for name in TRAINED if name not in RATIO], "ratio_": COMBINATIONS}
 
 # The arguments that make a job the same job in a terminal.
 JOB = f"--scale {SCALE} --seed {PARAMETERS.seed}"
@@ -39,6 +41,11 @@ def code(*packages):
         place = root / package
         files += sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
     return [os.path.relpath(file) for file in files]
+
+
+def of(prefix, function):
+    """An input or params function of the model name, for a rule whose wildcard lacks the prefix."""
+    return lambda wildcards: function(prefix + wildcards.name)
 
 
 def section(name, *left_out):

@@ -82,6 +82,8 @@ rule sample:
         f"logs/{SCALE}/sample/{{name}}.log",
     benchmark:
         f"logs/{SCALE}/benchmark/sample/{{name}}.tsv"
+    wildcard_constraints:
+        name="|".join(experiment.sampled_datasets(PARAMETERS)),
     params:
         corpus=section("corpus", "datasets"),
         sources=lambda wildcards: source_rows(wildcards.name),
@@ -97,28 +99,38 @@ rule sample:
         "OMP_NUM_THREADS={threads} optimer corpus sample {wildcards.name} {JOB} 2>&1 | tee {log}"
 
 
-def mixture_inputs(wildcards):
-    model = experiment.model(PARAMETERS, wildcards.name)
+def mixture_inputs(name):
+    model = experiment.model(PARAMETERS, name)
     receipts = [PATHS.corpus_receipt(dataset) for dataset in model.datasets]
     # The ratio edge: DataMix retrained at the ratios that the search found.
     return receipts + ([PATHS.best(model.combination)] if model.kind == "ratio" else [])
 
 
-rule mix:
-    input:
-        mixture_inputs,
-        code=code("corpus/mixture"),
-    output:
-        PATHS.mixture("{name}"),
-    log:
-        f"logs/{SCALE}/mix/{{name}}.log",
-    params:
-        budget=PARAMETERS.corpus.token_budget,
-        seed=PARAMETERS.seed,
-    threads: 1
-    conda:
-        "../envs/optimer.yaml"
-    message:
-        "Choosing the sequences of model {wildcards.name}"
-    shell:
-        "OMP_NUM_THREADS={threads} optimer corpus mix {wildcards.name} {JOB} 2>&1 | tee {log}"
+# Models retrained at OptiMer's ratios lie in folders of their own, hence a second pattern.
+for prefix, known in FAMILIES.items():
+
+    rule:
+        name:
+            f"mix_{prefix}".rstrip("_")
+        input:
+            of(prefix, mixture_inputs),
+            code=code("corpus/mixture"),
+        output:
+            PATHS.mixture(prefix + "{name}"),
+        log:
+            f"logs/{SCALE}/mix/{prefix}{{name}}.log",
+        benchmark:
+            f"logs/{SCALE}/benchmark/mix/{prefix}{{name}}.tsv"
+        wildcard_constraints:
+            name="|".join(known),
+        params:
+            model=prefix + "{name}",
+            budget=PARAMETERS.corpus.token_budget,
+            seed=PARAMETERS.seed,
+        threads: 1
+        conda:
+            "../envs/optimer.yaml"
+        message:
+            "Choosing the sequences of model {params.model}"
+        shell:
+            "OMP_NUM_THREADS={threads} optimer corpus mix {params.model} {JOB} 2>&1 | tee {log}"

@@ -20,8 +20,8 @@ rule ratio:
         [PATHS.vector(name) for name in RATIO],
 
 
-def training_inputs(wildcards):
-    model = experiment.model(PARAMETERS, wildcards.name)
+def training_inputs(name):
+    model = experiment.model(PARAMETERS, name)
     inputs = {
         "mixture": PATHS.mixture(model.name),
         "corpora": [PATHS.corpus(dataset) for dataset in model.datasets],
@@ -34,34 +34,41 @@ def training_inputs(wildcards):
     return inputs
 
 
-def training_params(wildcards):
-    model = experiment.model(PARAMETERS, wildcards.name)
-    own = section("world") if model.kind in ("pretrain", "instruct") else ""
+def training_params(name):
+    own = section("world") if experiment.model(PARAMETERS, name).parent is None else ""
+    if experiment.model(PARAMETERS, name).kind == "instruct":
+        own = PARAMETERS.world.instruct.model_dump_json()
     return section("train", "trajectory") + own
 
 
-for trajectory in (False, True):
+# One rule for each set of outputs: plain, with a trajectory, and at OptiMer's ratios.
+for kind, prefix, known in (
+    ("model", "", [name for name in FAMILIES[""] if name not in TRAJECTORIES]),
+    ("trajectory", "", TRAJECTORIES),
+    ("ratio", "ratio_", FAMILIES["ratio_"]),
+):
+    model = prefix + "{name}"
 
     rule:
         name:
-            "train_trajectory" if trajectory else "train_model"
+            f"train_{kind}"
         input:
-            unpack(training_inputs),
+            unpack(of(prefix, training_inputs)),
             code=code("training"),
         output:
-            model=directory(PATHS.model("{name}")),
-            receipt=PATHS.model_receipt("{name}"),
-            log=PATHS.training_log("{name}"),
-            **({"trajectory": directory(PATHS.trajectory("{name}"))} if trajectory else {}),
+            model=directory(PATHS.model(model)),
+            receipt=PATHS.model_receipt(model),
+            log=PATHS.training_log(model),
+            **({"trajectory": directory(PATHS.trajectory(model))} if kind == "trajectory" else {}),
         log:
-            f"logs/{SCALE}/train/{{name}}.log",
+            f"logs/{SCALE}/train/{model}.log",
         benchmark:
-            f"logs/{SCALE}/benchmark/train/{{name}}.tsv"
+            f"logs/{SCALE}/benchmark/train/{model}.tsv"
         wildcard_constraints:
-            name="|".join(TRAJECTORIES if trajectory else [n for n in TRAINED if n not in TRAJECTORIES])
-            or "none",
+            name="|".join(known) or "none",
         params:
-            train=training_params,
+            model=model,
+            train=of(prefix, training_params),
             seed=PARAMETERS.seed,
         threads: 1
         resources:
@@ -70,9 +77,9 @@ for trajectory in (False, True):
         conda:
             "../envs/optimer.yaml"
         message:
-            "Training model {wildcards.name}"
+            "Training model {params.model}"
         shell:
-            "OMP_NUM_THREADS={threads} optimer train {wildcards.name} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} optimer train {params.model} {JOB} 2>&1 | tee {log}"
 
 
 rule fetch:

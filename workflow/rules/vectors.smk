@@ -8,29 +8,38 @@ rule vectors:
         PATHS.geometry,
 
 
-rule extract:
-    input:
-        base=PATHS.model("base"),
-        base_receipt=PATHS.model_receipt("base"),
-        model=PATHS.model("{name}"),
-        receipt=PATHS.model_receipt("{name}"),
-        code=code("vectors", "tensors"),
-    output:
-        vector=directory(PATHS.vector("{name}")),
-        receipt=PATHS.vector_receipt("{name}"),
-    log:
-        f"logs/{SCALE}/extract/{{name}}.log",
-    benchmark:
-        f"logs/{SCALE}/benchmark/extract/{{name}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=16000,
-    conda:
-        "../envs/optimer.yaml"
-    message:
-        "Extracting the distribution vector of {wildcards.name}"
-    shell:
-        "OMP_NUM_THREADS={threads} optimer vectors extract {wildcards.name} {JOB} 2>&1 | tee {log}"
+for prefix, known in FAMILIES.items():
+    model = prefix + "{name}"
+
+    rule:
+        name:
+            f"extract_{prefix}".rstrip("_")
+        input:
+            base=PATHS.model("base"),
+            base_receipt=PATHS.model_receipt("base"),
+            model=PATHS.model(model),
+            receipt=PATHS.model_receipt(model),
+            code=code("vectors", "tensors"),
+        output:
+            vector=directory(PATHS.vector(model)),
+            receipt=PATHS.vector_receipt(model),
+        log:
+            f"logs/{SCALE}/extract/{model}.log",
+        benchmark:
+            f"logs/{SCALE}/benchmark/extract/{model}.tsv"
+        wildcard_constraints:
+            name="|".join(name for name in [*known, *(GIVEN if not prefix else [])]),
+        params:
+            model=model,
+        threads: 1
+        resources:
+            mem_mb=16000,
+        conda:
+            "../envs/optimer.yaml"
+        message:
+            "Extracting the distribution vector of {params.model}"
+        shell:
+            "OMP_NUM_THREADS={threads} optimer vectors extract {params.model} {JOB} 2>&1 | tee {log}"
 
 
 rule geometry:
