@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     Gemma3Config,
@@ -125,5 +125,12 @@ def make_family(folder: Path, family: str, dtype: torch.dtype = torch.float32) -
     return folders
 
 
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text())
+def to_hub_layout(folder: Path) -> Path:
+    """Rename a multimodal folder's vision tensors as the Hub's Gemma 3 names them."""
+    file = folder / "model.safetensors"
+    renamed = {
+        name.replace("vision_tower.", "vision_tower.vision_model."): tensor
+        for name, tensor in load_file(file).items()
+    }
+    save_file(renamed, file, metadata={"format": "pt"})
+    return folder

@@ -44,7 +44,11 @@ def random_mask(seed: int, vector: str, tensor: str, density: float) -> Mask:
 
 
 def magnitude_mask(delta: Delta, density: float) -> Mask:
-    """TIES' mask: the k = max(1, ⌊density · n⌋) largest |τ|; of equal ones the first are kept."""
+    """TIES' mask: the k = max(1, ⌊density · n⌋) largest |τ|; of equal ones the first are kept.
+
+    mergekit keeps the same k up to which of the elements equal to the smallest kept |τ| it takes:
+    its sort leaves their order undefined (and different between machines).
+    """
     k = max(1, int(density * delta.n_elements))
     threshold, last_tie = kth_largest(delta, k)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from optimer.errors import ArtifactError
 
+_SLOW_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+
 
 def read_vocabulary(folder: Path) -> dict[str, int]:
     """{token: id} of a folder's tokenizer, added tokens included.
@@ -24,15 +26,15 @@ def read_vocabulary(folder: Path) -> dict[str, int]:
             return Tokenizer.from_file(str(fast)).get_vocab(with_added_tokens=True)
         except Exception as error:  # the library raises bare Exception
             raise ArtifactError(f"{fast}: not a tokenizer file ({error}). Save it again.") from None
-    from transformers import AutoTokenizer
-
-    try:
-        return dict(AutoTokenizer.from_pretrained(str(folder), local_files_only=True).get_vocab())
-    except (OSError, ValueError) as error:
+    # Without these files transformers would invent an empty tokenizer instead of failing.
+    if not any((folder / name).exists() for name in _SLOW_FILES):
         raise ArtifactError(
             f"{folder}: no tokenizer in this folder, so its vocabulary cannot be compared with "
             "the base model's. Save the tokenizer it was trained with beside its weights."
-        ) from error
+        )
+    from transformers import AutoTokenizer
+
+    return dict(AutoTokenizer.from_pretrained(str(folder), local_files_only=True).get_vocab())
 
 
 def check_same_vocabulary(base: Path, checkpoint: Path) -> int:
