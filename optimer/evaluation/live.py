@@ -1,10 +1,10 @@
 """Score requests with a live Hugging Face model, in process.
 
 One prefill for each distinct context of a batch; its choices then share the cached keys and
-values, so a single-token choice costs nothing more and a longer one only its own tokens. Batches
-are sorted by length and left-padded. Generation is greedy, stops at `until` or EOS, and drops
-finished rows from the batch. Nothing is cached from one call to the next: weights may have
-changed in between.
+values, so a single-token choice costs nothing more and a longer one only its own tokens. What all
+contexts of a batch begin with (description, fixed shots) is computed once. Batches are sorted by
+task and length and left-padded. Generation is greedy, stops at `until` or EOS, and drops finished
+rows from the batch. Nothing is kept from one call to the next: weights may have changed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from optimer.evaluation.requests import Request
 
 Answer = tuple[float, bool]
 _LOOK_BACK = 24  # tokens decoded again to see a stop string that spans several
+_SHARE = 8  # tokens in common from which a prefix is computed once
 _SPREAD = 4  # continuations per batch, as a multiple of its contexts
 
 
@@ -32,6 +33,7 @@ class LiveModel:
         self._batch_size = batch_size
         config = getattr(model.config, "text_config", None) or model.config
         self._max_length = int(getattr(config, "max_position_embeddings", 2048))
+        self._window = getattr(config, "sliding_window", None) or self._max_length
         stops = model.generation_config.eos_token_id
         ends = stops if isinstance(stops, list) else [stops]
         self._ends = {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
@@ -51,11 +53,12 @@ class LiveModel:
         texts = [place for place, item in enumerate(requests) if item.generates]
         for batch in self._choice_batches(requests, choices):
             self._weigh(requests, batch, answers)
-        texts.sort(key=lambda place: (requests[place].until, -len(requests[place].context), place))
+        texts.sort(key=lambda place: (-len(requests[place].context), place))
         groups: dict[tuple[Any, ...], list[int]] = {}
         for place in texts:
             item = requests[place]
-            groups.setdefault((item.until, item.max_new_tokens), []).append(place)
+            key = (item.instance.task_name, item.until, item.max_new_tokens)
+            groups.setdefault(key, []).append(place)
         for group in groups.values():
             for first in range(0, len(group), self._batch_size):
                 self._generate(requests, group[first : first + self._batch_size], answers)
@@ -66,6 +69,7 @@ class LiveModel:
     ) -> Iterator[dict[tuple[int, ...], list[int]]]:
         """{context: places of its choices} for one batch after the other, longest first."""
         shared: dict[tuple[int, ...], list[int]] = {}
+        task: dict[tuple[int, ...], str] = {}
         for place in places:
             item = requests[place]
             room = self._max_length + 1 - len(item.continuation)
@@ -74,10 +78,12 @@ class LiveModel:
                     f"task {item.instance.task_name}: a choice has {len(item.continuation)} "
                     f"tokens, more than the model's {self._max_length} positions"
                 )
-            shared.setdefault(tuple(item.context[-room:]), []).append(place)
+            context = tuple(item.context[-room:])
+            shared.setdefault(context, []).append(place)
+            task.setdefault(context, item.instance.task_name)
         batch: dict[tuple[int, ...], list[int]] = {}
         n_choices = 0
-        for context in sorted(shared, key=lambda ids: (-len(ids), ids)):
+        for context in sorted(shared, key=lambda ids: (task[ids], -len(ids), ids)):
             full = len(batch) == self._batch_size or (
                 n_choices + len(shared[context]) > _SPREAD * self._batch_size
             )
@@ -97,11 +103,10 @@ class LiveModel:
         places = [place for context in contexts for place in batch[context]]
         tokens = [requests[place].continuation for place in places]
         longer = [index for index, ids in enumerate(tokens) if len(ids) > 1]
-        ids, mask = self._padded(contexts)
-        out = self._forward(ids, mask, None, use_cache=bool(longer), **self._last_only)
+        out, mask = self._prefill(contexts, use_cache=bool(longer))
         first = out.logits[:, -1].float().log_softmax(-1)
-        picked = torch.tensor(rows, device=ids.device)
-        heads = torch.tensor([item[0] for item in tokens], device=ids.device)
+        picked = torch.tensor(rows, device=mask.device)
+        heads = torch.tensor([item[0] for item in tokens], device=mask.device)
         sums = first[picked, heads]
         greedy = first.argmax(-1)[picked] == heads
         if longer:
@@ -142,10 +147,10 @@ class LiveModel:
                 f"task {requests[places[0]].instance.task_name}: asks for {limit} new tokens, but "
                 f"the model has {self._max_length} positions; lower max_gen_toks in its file"
             )
-        ids, mask = self._padded([tuple(requests[place].context[-room:]) for place in places])
         written: list[list[int]] = [[] for _ in places]
         rows = list(range(len(places)))  # rows of the batch that still write
-        out = self._forward(ids, mask, None, use_cache=True, **self._last_only)
+        contexts = [tuple(requests[place].context[-room:]) for place in places]
+        out, mask = self._prefill(contexts, use_cache=True)
         for step in range(limit):
             new = out.logits[:, -1].argmax(-1)
             for row, token in zip(rows, new.tolist(), strict=True):
@@ -154,7 +159,7 @@ class LiveModel:
             if not open_rows or step + 1 == limit:
                 break
             if len(open_rows) < len(rows):
-                keep = torch.tensor(open_rows, device=ids.device)
+                keep = torch.tensor(open_rows, device=mask.device)
                 out.past_key_values.batch_select_indices(keep)
                 mask, new = mask[keep], new[keep]
                 rows = [rows[i] for i in open_rows]
@@ -179,6 +184,25 @@ class LiveModel:
             if stop:
                 text = text.split(stop)[0]
         return text
+
+    def _prefill(
+        self, contexts: Sequence[tuple[int, ...]], use_cache: bool
+    ) -> tuple[Any, torch.Tensor]:
+        """Model output at the end of every context, and the mask [rows, positions] of its cache."""
+        pairs = zip(min(contexts), max(contexts), strict=False)  # the two that differ soonest
+        n_shared = next((n for n, (one, other) in enumerate(pairs) if one != other), 1 << 30)
+        n_shared = min(n_shared, min(map(len, contexts)) - 1)
+        # padding behind the prefix would push it out of a sliding window
+        fits = max(map(len, contexts)) <= self._window
+        if len(contexts) == 1 or n_shared < _SHARE or not fits:
+            ids, mask = self._padded(contexts)
+            return self._forward(ids, mask, None, use_cache=use_cache, **self._last_only), mask
+        ids, mask = self._padded([contexts[0][:n_shared]])
+        cache = self._forward(ids, mask, None, use_cache=True, **self._last_only).past_key_values
+        cache.batch_repeat_interleave(len(contexts))
+        ids, rest = self._padded([context[n_shared:] for context in contexts])
+        mask = torch.cat([mask.expand(len(contexts), -1), rest], 1)
+        return self._forward(ids, mask, cache, use_cache=True, **self._last_only), mask
 
     def _padded(self, contexts: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids and mask [rows, longest], on the model's device."""

@@ -29,8 +29,9 @@ class VllmBackend:
             ) from None
         from lm_eval.api.registry import get_model
 
+        engine: Any = get_model("vllm")
         try:
-            self._lm: Any = get_model("vllm")(
+            self._lm = engine(
                 pretrained=str(folder), add_bos_token=benchmark.bos, batch_size="auto",
                 **dict(benchmark.engine),
             )  # fmt: skip
