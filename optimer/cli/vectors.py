@@ -31,7 +31,7 @@ def extract(
 ) -> None:
     """Write the vector of model NAME against the base model, with its receipt."""
     params, paths = load_job(scale, params_file, seed)
-    known = experiment.vectors(params)
+    known = [*experiment.vectors(params), *experiment.ratio_models(params)]
     if name not in known:
         raise ParamsError(
             f"{name!r} has no vector at scale {params.scale}; known: {', '.join(known)}. "

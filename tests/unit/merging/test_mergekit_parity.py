@@ -67,7 +67,7 @@ def test_ties_masks_differ_from_mergekit_s_only_among_equal_magnitudes(family, t
                 threshold, _ = kth_largest(delta, max(1, int(0.6 * delta.n_elements)))
                 at_threshold |= (delta.dense().abs() == threshold).flatten()
         assert not (different & ~at_threshold).any()
-        assert float(different.float().mean()) < 0.1
+        assert dtype == "bfloat16" or not different.any()  # no two are equal in fp32
 
 
 def test_mergekit_with_masks_of_its_own_gives_another_model(family, tmp_path):
