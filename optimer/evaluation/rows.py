@@ -30,6 +30,7 @@ from optimer.paths import Paths
 from optimer.schema import Params
 
 Progress = Callable[[str], None]
+_SHOWN_IDS = 32  # token ids of a task's first prompt that go into the row's file
 
 
 def score_rows(params: Params, paths: Paths, ids: Sequence[str], progress: Progress) -> None:
@@ -85,9 +86,8 @@ def row_document(
         estimate = intervals.mean_of(own, confidence)
         parts.append(estimate)
         n = sum(scores[spec.task].n for spec in column.tasks)
-        columns[column.name] = {
-            "score": estimate.value, "low": estimate.low, "high": estimate.high, "n": n,
-        }  # fmt: skip
+        found = {"score": estimate.value, "low": estimate.low, "high": estimate.high}
+        columns[column.name] = {key: round(value, 4) for key, value in found.items()} | {"n": n}
     average = intervals.mean_of(parts, confidence)
     return {
         "row": row.id,
@@ -100,18 +100,20 @@ def row_document(
         "tasks": {
             name: {
                 "metric": score.metric,
-                "score": score.percent,
-                "stderr": score.scale * score.estimate.stderr,
+                "score": round(score.percent, 4),
+                "stderr": round(score.scale * score.estimate.stderr, 4),
                 "n": score.n,
                 "n_shots": score.n_shots,
             }
             for name, score in scores.items()
         },
-        "avg": average.value,
-        "avg_low": average.low,
-        "avg_high": average.high,
+        "avg": round(average.value, 4),
+        "avg_low": round(average.low, 4),
+        "avg_high": round(average.high, 4),
         "bos": params.benchmark.bos,
-        "first_prompt_ids": harness.first_prompt_ids,
+        "first_prompt_ids": {
+            name: ids[:_SHOWN_IDS] for name, ids in harness.first_prompt_ids.items()
+        },
         "seed": params.seed,
     }
 

@@ -176,8 +176,9 @@ def _prepare_libraries() -> None:
     import datasets
     from lm_eval import utils
 
-    if not hasattr(utils.env.from_string, "cache_info"):
-        utils.env.from_string = lru_cache(maxsize=None)(utils.env.from_string)
+    templates: Any = utils.env
+    if not hasattr(templates.from_string, "cache_info"):
+        templates.from_string = lru_cache(maxsize=None)(templates.from_string)
     for library in ("lm_eval", "lm-eval"):
         logging.getLogger(library).setLevel(logging.ERROR)
     datasets.disable_progress_bars()
