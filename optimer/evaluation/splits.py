@@ -65,8 +65,8 @@ def assign(
     for key, copies in by_key.items():  # copies in other subtasks follow the first
         leaves.setdefault(copies[0].leaf, []).append(key)
     ranked: dict[Split, list[tuple[float, str]]] = {name: [] for name in SPLITS}
-    for keys in leaves.values():
-        keys.sort(key=lambda key: (unit_float(seed, "split", task, key), key))
+    for leaf, keys in leaves.items():  # a subtask is split alike, alone or in a group
+        keys.sort(key=lambda key: (unit_float(seed, "split", leaf, key), key))
         edges = [0, *(round(share * len(keys)) for share in _cumulative(fractions))]
         for name, begin, end in zip(SPLITS, edges, edges[1:], strict=False):
             chosen = keys[begin:end]

@@ -34,14 +34,18 @@ def test_literal_split_is_stable_across_machines():
     assert {name: [item.index for item in found[name]] for name in SPLITS} == LITERAL
 
 
-def test_seed_and_task_decide():
+def test_seed_and_subtask_decide():
     items = numbered(100)
     assert split(items) == split(items)
     assert split(items)["search"] != split(items, seed=1)["search"]
-    other = assign(
-        "other", items, protocol="split", fractions=FRACTIONS, limits=OPEN, seed=0
-    )  # fmt: skip
-    assert other["search"] != split(items)["search"]
+    other = split([Item("other", item.index, item.key) for item in items])
+    assert [i.index for i in other["search"]] != [i.index for i in split(items)["search"]]
+
+
+def test_a_subtask_is_split_alike_alone_and_in_a_group():
+    alone, grouped = split(numbered(50, "a")), split(numbered(50, "a") + numbered(50, "b"))
+    for name in SPLITS:
+        assert alone[name] == [item for item in grouped[name] if item.leaf == "a"]
 
 
 def test_caps_take_a_part_and_stay_disjoint():
