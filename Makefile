@@ -10,7 +10,7 @@ export PYTHONUTF8 := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: setup run test test-all lint requirements clean
+.PHONY: setup setup-vllm run test test-all lint requirements clean
 
 setup: .venv/.complete
 
@@ -21,6 +21,12 @@ setup: .venv/.complete
 	$(UV) pip install --quiet -r requirements/dev.txt
 	$(UV) pip install --quiet --no-deps -e .
 	touch $@
+
+# The vLLM engine of scale paper: its own environment, GPUs only.
+setup-vllm: setup
+	$(PYTHON) -m venv .venv-vllm
+	$(UV) pip install --quiet --python .venv-vllm -r requirements/vllm.txt
+	$(UV) pip install --quiet --python .venv-vllm --no-deps -e .
 
 run: setup
 	.venv/bin/python workflow/run.py main

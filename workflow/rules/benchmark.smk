@@ -6,6 +6,8 @@ PER_ROW = PARAMETERS.benchmark.jobs_per == "row"
 GROUPS = {row: [row] for row in ROWS} if PER_ROW else {
     block: [row.id for row in rows] for block, rows in experiment.blocks(PARAMETERS).items()
 }
+# vLLM lives in an environment of its own (`make setup-vllm`).
+SCORER = ".venv-vllm/bin/optimer" if PARAMETERS.benchmark.backend == "vllm" else "optimer"
 
 
 rule benchmark:
@@ -90,7 +92,7 @@ for group, members in GROUPS.items():
         message:
             f"Scoring {group} on every benchmark"
         shell:
-            "OMP_NUM_THREADS={threads} optimer benchmark {params.rows} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} {SCORER} benchmark {params.rows} {JOB} 2>&1 | tee {log}"
 
 
 rule mergekit_parity:

@@ -1,0 +1,54 @@
+"""A checkout to run in: symlinks to this one, with params cut down to seconds a job."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+MINI = {
+    "corpus": {"token_budget": 20_000},
+    "train": {"checkpoints": 3, "resume_steps": 2},
+    "search": {"trials": 8, "search_items": 20, "rerank_items": 20},
+    "benchmark": {"report_items": 20},
+    "world": {
+        "pretrain": {"token_budget": 40_000},
+        "instruct": {"token_budget": 20_000},
+    },
+}
+
+
+def merge(base, change):
+    for key, value in change.items():
+        if isinstance(value, dict):
+            merge(base.setdefault(key, {}), value)
+        else:
+            base[key] = value
+
+
+def make_checkout(folder):
+    """Symlinks to everything the graph reads; params are a copy with MINI on top."""
+    for name in ("Snakefile", "workflow", "optimer", "data", "profiles", "slurm", "dvc.yaml"):
+        (folder / name).symlink_to(ROOT / name)
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(document["scales"]["tiny"], MINI)
+    (folder / "params.yaml").write_text(yaml.safe_dump(document, allow_unicode=True))
+    return folder
+
+
+def run(folder, *arguments, **options):
+    """The runner in `folder`, as `make run` calls it."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(
+        [sys.executable, "workflow/run.py", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    return make_checkout(tmp_path_factory.mktemp("checkout"))
