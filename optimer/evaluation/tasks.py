@@ -1,7 +1,7 @@
 """The benchmark's tasks as lm-eval task objects (EleutherAI lm-evaluation-harness 0.4.13).
 
-At scale tiny only the generated task files are read; elsewhere lm-eval's own, with this package's
-`tasks/*.yaml` in front where the stock file cannot work. "n-shot" is forced on every task except
+At scale tiny only the generated task files are read; elsewhere lm-eval's own, changed by this
+package's `tasks/*.yaml` where the stock file cannot work. "n-shot" is forced on every task except
 those whose file says `num_fewshot: 0`, as lm-eval's `--num_fewshot` does.
 """
 
@@ -11,16 +11,15 @@ import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from optimer.errors import EvaluationError, OptimerError
 from optimer.evaluation.sandbox import available
+from optimer.evaluation.stock import own_names, own_task
 from optimer.paths import Paths
 from optimer.schema import Params, TaskMetric
-
-OWN_TASKS = Path(__file__).parent / "tasks"
 
 
 @dataclass(frozen=True)
@@ -80,33 +79,55 @@ def load_tasks(
     is off or no sandbox is at hand.
     """
     _prepare_libraries()
-    from lm_eval.tasks import TaskManager
-
     generated = params.world is not None
-    folder = paths.tasks if generated else OWN_TASKS
-    if generated and not folder.is_dir():
+    if generated and not paths.tasks.is_dir():
         raise EvaluationError(
-            f"{folder}: no generated tasks; run the corpus phase first (snakemake target `corpus`)"
+            f"{paths.tasks}: no generated tasks; run the corpus phase first (snakemake target "
+            "`corpus`)"
         )
     wanted = declared(params, names)
-    manager = TaskManager(include_path=str(folder), include_defaults=not generated)
-    loaded = {name: _load(manager, spec, params) for name, spec in wanted.items()}
+    own = [] if generated else own_names()
+    manager = _manager(paths.tasks if generated else None) if set(wanted) - set(own) else None
+    loaded = {
+        name: _load(None if name in own else manager, spec, params) for name, spec in wanted.items()
+    }
     for task in loaded.values() if run else ():
         for leaf in task.leaves:
             _check_code(leaf, params)
     return loaded
 
 
+@cache
+def _stock_manager() -> Any:
+    """Index of lm-eval's own tasks; half a minute."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
+
+
+def _manager(folder: Path | None) -> Any:
+    """lm-eval's task index of one folder, or of its own tasks."""
+    from lm_eval.tasks import TaskManager
+
+    if folder is None:
+        return _stock_manager()
+    return TaskManager(include_path=str(folder), include_defaults=False)
+
+
 def _load(manager: Any, spec: TaskMetric, params: Params) -> BenchmarkTask:
-    if spec.task not in manager.all_tasks:
-        close = difflib.get_close_matches(spec.task, manager.all_tasks, n=3)
-        known = close or manager.all_tasks[:20]
+    """One task or group; `manager` None: from this package's file."""
+    if manager is not None and spec.task not in manager.all_tasks:
+        known = sorted({*manager.all_tasks, *(own_names() if params.world is None else ())})
+        close = difflib.get_close_matches(spec.task, known, n=3)
         raise EvaluationError(
             f"benchmark.columns: lm-eval knows no task {spec.task!r}; "
-            f"{'nearest' if close else 'known'}: {', '.join(known)}"
+            f"{'nearest' if close else 'known'}: {', '.join(close or known[:20])}"
         )
     try:
-        loaded = manager.load(spec.task)
+        if manager is None:
+            loaded = {"tasks": {spec.task: own_task(spec.task)}, "groups": {}}
+        else:
+            loaded = manager.load(spec.task)
     except OptimerError:
         raise
     except Exception as error:  # lm-eval and datasets raise whatever their parts raise
