@@ -14,7 +14,7 @@ from optimer.errors import ArtifactError, TrainingError
 from optimer.tokens import vocabulary_fingerprint
 from optimer.training.job import Job
 
-_SCANNED = 1 << 25
+_SCANNED = 1 << 23
 """Tokens whose ids are looked at before the first step; later ones when their batch comes."""
 
 
@@ -23,7 +23,9 @@ def check(job: Job, report: Callable[[str], None]) -> None:
     config = read_config(job.parent)
     check_tokenizer(job)
     check_length(job, config)
-    check_ids(job, config)
+    n_scanned = min(len(job.data), max(1, _SCANNED // job.data.sequence_length))
+    for index in range(n_scanned):
+        check_ids(job, index, job.data[index], int(config["vocab_size"]))
     check_disk(job)
     if job.n_dropped:
         report(
@@ -76,19 +78,13 @@ def check_length(job: Job, config: dict[str, Any]) -> None:
         )
 
 
-def check_ids(job: Job, config: dict[str, Any]) -> None:
-    n_scanned = min(len(job.data), max(1, _SCANNED // job.data.sequence_length))
-    for index in range(n_scanned):
-        check_row(job, index, job.data[index], int(config["vocab_size"]))
-
-
-def check_row(job: Job, index: int, ids: np.ndarray, vocab_size: int) -> None:
-    """Refuse ids the embedding does not have."""
-    if int(ids.max()) >= vocab_size:
+def check_ids(job: Job, index: int, ids: np.ndarray, n_embeddings: int) -> None:
+    """Refuse sequences (from number `index` on) with ids the embedding does not have."""
+    if int(ids.max()) >= n_embeddings:
         raise TrainingError(
-            f"{job.paths.mixture(job.model.name)}: sequence {index} holds token id "
-            f"{int(ids.max())}, but {job.parent} has {vocab_size} embeddings. Run the corpus "
-            "phase again with this base model's tokenizer."
+            f"{job.paths.mixture(job.model.name)}: sequence {index} or the batch that starts there "
+            f"holds token id {int(ids.max())}, but {job.parent} has {n_embeddings} embeddings. Run "
+            "the corpus phase again with this base model's tokenizer."
         )
 
 
@@ -98,7 +94,7 @@ def check_disk(job: Job) -> None:
     weights = sum(file.stat().st_size for file in job.parent.glob("*.safetensors"))
     n_models = 1 + (job.settings.checkpoints if job.keeps_trajectory else 0)
     per_parameter = 2 if job.params.model.dtype == "bfloat16" else 4
-    needed = weights * n_models + 2 * 16 * weights // per_parameter
+    needed = weights * n_models + 2 * 16 * weights // per_parameter - _size(job.state)
     free = shutil.disk_usage(_existing(job.state)).free
     if free < needed:
         raise TrainingError(
@@ -106,6 +102,11 @@ def check_disk(job: Job) -> None:
             f"{needed / 1e9:.1f} GB (two resumable checkpoints and {n_models} model"
             f"{'s' if n_models > 1 else ''}). Free disk space, or lower train.checkpoints."
         )
+
+
+def _size(folder: Path) -> int:
+    """Bytes a run that is resumed has already written."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _existing(path: Path) -> Path:

@@ -20,6 +20,7 @@ from optimer.seeding import stream_seed
 from optimer.training import engine as deepspeed_engine
 from optimer.training import state
 from optimer.training.build import build_model
+from optimer.training.checks import check_ids
 from optimer.training.job import Job
 from optimer.training.log import LogRow, TrainingLog
 from optimer.training.schedule import learning_rate, saves_state, trajectory_steps
@@ -32,13 +33,13 @@ _REPORT_SECONDS = 5.0
 Report = Callable[[str], None]
 
 
-def run(job: Job, rank: int, world: int, report: Report) -> dict[str, Any]:
+def run(job: Job, rank: int, world: int, report: Report, started: float) -> dict[str, Any]:
     """Train one job on this process of `world`; returns facts for the receipt.
 
     Leaves the model at Paths.model, log and trajectory in `job.state`. Collective: every process
-    of the group must call it. Raises TrainingError when the loss is not finite.
+    of the group must call it. `started` is time.monotonic() when the job began, for the start-up
+    time. Raises TrainingError when the loss is not finite.
     """
-    started = time.monotonic()
     with deepspeed_engine.process_group(rank, world) as device:
         torch.manual_seed(job.seed)
         model = build_model(job.parent, job.settings, device)
@@ -53,7 +54,7 @@ def run(job: Job, rank: int, world: int, report: Report) -> dict[str, Any]:
         )
         startup = time.monotonic() - started
         _steps(job, engine, device, rank, world, done, log, report)
-        save_model(
+        files = save_model(
             engine, job.parent, job.paths.model(job.model.name), job.settings,
             job.params.model.dtype,
         )  # fmt: skip
@@ -63,12 +64,15 @@ def run(job: Job, rank: int, world: int, report: Report) -> dict[str, Any]:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         engine.destroy()
     last = log.last if log is not None else None
+    seconds = last.seconds if last else 0.0
     return {
+        "files": files,
         "device": name,
         "optimizer": optimizer,
         "resumed_after_step": done,
         "startup_seconds": round(startup, 3),
-        "seconds": round(last.seconds, 3) if last else 0.0,
+        "seconds": round(seconds, 3),
+        "tokens_per_second": round(last.tokens / seconds, 1) if last and seconds else None,
         "final_loss": last.loss if last else None,
         "memory_mb": round(last.memory_mb, 1) if last else None,
         **counts,
@@ -145,6 +149,7 @@ def _optimizer_step(
     for index in range(job.settings.accumulation):
         first = step * job.settings.batch_size + (index * world + rank) * micro
         rows = np.stack([job.data[row] for row in range(first, first + micro)])
+        check_ids(job, first, rows, engine.module.config.get_text_config().vocab_size)
         ids = torch.from_numpy(rows).to(device)
         # Documents of one packed row see each other, as in plain packing (the paper is silent).
         loss = engine(input_ids=ids, labels=ids, use_cache=False).loss

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ def train(
     random weights that the toy base model starts from.
     Raises ParamsError, ArtifactError or TrainingError with a way out.
     """
+    started = time.monotonic()
     model = experiment.model(params, model_name)
     with state.exclusive(paths.training_state(model_name)):
         if not model.trained:
@@ -45,7 +48,7 @@ def train(
         if job.settings.devices == 1:
             from optimer.training.loop import run
 
-            facts = run(job, 0, 1, report)
+            facts = run(job, 0, 1, report, started)
         else:
             from optimer.training.launch import launch
 
@@ -58,26 +61,30 @@ def finish(job: Job, facts: dict[str, Any]) -> dict[str, Any]:
     from optimer.training.loop import LOG, TRAJECTORY
 
     name = job.model.name
-    folder, trajectory = job.paths.model(name), job.paths.trajectory(name)
+    trajectory = job.paths.trajectory(name)
     receipts.write_atomic(job.paths.training_log(name), (job.state / LOG).read_bytes())
     shutil.rmtree(trajectory, ignore_errors=True)
+    kept: dict[str, str] = {}
     if job.keeps_trajectory:
-        trajectory.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(job.state / TRAJECTORY, trajectory)
-    files = [file for file in folder.iterdir() if file.is_file()]
-    steps = sorted(item.name for item in trajectory.iterdir()) if job.keeps_trajectory else []
+        from optimer.tensors import atomic_folder
+
+        with atomic_folder(trajectory) as partial:  # the state keeps its own until all is done
+            shutil.copytree(
+                job.state / TRAJECTORY, partial, copy_function=_link, dirs_exist_ok=True
+            )
+        kept = receipts.hash_files(trajectory.rglob("*.safetensors"), trajectory)
     receipt = {
         "model": name,
         "kind": job.model.kind,
         "datasets": list(job.model.datasets),
-        "files": receipts.hash_files(files, folder),
-        "trajectory": steps,
+        "trajectory": kept,
         "dtype": job.params.model.dtype,
         "steps": job.n_steps,
         "tokens": job.n_steps * job.tokens_per_step,
         "sequences_dropped": job.n_dropped,
         "settings": job.settings.model_dump(mode="json"),
-        "seed": job.seed,
+        "seed": job.params.seed,
+        "training_seed": job.seed,
         "fingerprint": job.fingerprint,
         "mixture": receipts.sha256(job.paths.mixture(name)),
         "parent": {"name": job.model.parent, "sha256": job.parent_sha},
@@ -87,3 +94,11 @@ def finish(job: Job, facts: dict[str, Any]) -> dict[str, Any]:
     receipts.write(job.paths.model_receipt(name), receipt)
     shutil.rmtree(job.state, ignore_errors=True)
     return receipt
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file instead of a second copy, where the file system allows it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

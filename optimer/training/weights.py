@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from optimer.errors import TrainingError
-from optimer.receipts import write_atomic
+from optimer.receipts import sha256, write_atomic
 from optimer.schema.train import TrainParams
 from optimer.tensors import INDEX, TensorStore
 from optimer.tensors.names import canonical, hub_name, is_multimodal
@@ -46,11 +46,14 @@ def gathered(parameter: Any, writes: bool = False) -> Iterator[torch.Tensor | No
         yield parameter.data if rank == 0 else None
 
 
-def save_model(engine: Any, parent: Path, out: Path, settings: TrainParams, dtype: str) -> None:
+def save_model(
+    engine: Any, parent: Path, out: Path, settings: TrainParams, dtype: str
+) -> dict[str, str]:
     """Write the engine's model as a Hugging Face folder, atomically; all processes must call it.
 
     Trained tensors come from the engine (from the fp32 master weights where compute is bfloat16
     and `dtype` float32), all others from the parent. Names are the Hub's.
+    Returns {file: SHA-256} on rank 0, nothing elsewhere.
     Raises TrainingError when a trained tensor is not finite, ArtifactError when the disk refuses.
     """
     store = TensorStore.open(parent)
@@ -61,7 +64,7 @@ def save_model(engine: Any, parent: Path, out: Path, settings: TrainParams, dtyp
         for name in store.names():
             if name in trained:
                 _whole(trained[name], masters)
-        return
+        return {}
     with atomic_folder(out) as folder:
         with ShardWriter(folder) as writer:
             for name in store.names():
@@ -75,8 +78,10 @@ def save_model(engine: Any, parent: Path, out: Path, settings: TrainParams, dtyp
                 else:
                     tensor = store.read(name)
                 writer.add(hub_name(name, multimodal), tensor.to(DTYPES[dtype], copy=True))
-        copy_side_files(parent, folder, dtype)
+        names = copy_side_files(parent, folder, dtype)
+        hashes = writer.sha256 | {name: sha256(folder / name) for name in names}
     store.close()
+    return hashes
 
 
 def _whole(parameter: Any, master: bool) -> Any:
@@ -90,13 +95,22 @@ def _whole(parameter: Any, master: bool) -> Any:
         return None if whole is None else whole.to("cpu", copy=True)
 
 
-def copy_side_files(parent: Path, folder: Path, dtype: str) -> None:
-    """Tokenizer, generation config and chat template as they are; config.json with its dtype."""
+def copy_side_files(parent: Path, folder: Path, dtype: str) -> list[str]:
+    """Tokenizer, generation config and chat template as they are; config.json with its dtype.
+
+    Returns the names of the files written.
+    """
+    names = ["config.json"]
     for pattern in _COPIED:
         for file in sorted(parent.glob(pattern)):
             if file.name not in (INDEX, "config.json"):
                 shutil.copyfile(file, folder / file.name)
+                names.append(file.name)
     content = json.loads((parent / "config.json").read_text())
     content.pop("torch_dtype", None)
     content["dtype"] = dtype
+    if "dtype" in content.get("text_config", {}):
+        content["text_config"]["dtype"] = dtype
     write_atomic(folder / "config.json", json.dumps(content, indent=2, sort_keys=True) + "\n")
+    names += [INDEX] if (folder / INDEX).exists() else []
+    return names

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
+import time
 from pathlib import Path
 
 from optimer import receipts
@@ -17,7 +17,8 @@ from optimer.training.launch import ERROR, FACTS, die_with_parent
 
 def main(request_file: Path) -> int:
     """Train with the other processes of the group; returns the exit code."""
-    die_with_parent(signal.SIGKILL)  # the launcher; nothing of a dead run goes on writing
+    die_with_parent()  # the launcher; nothing of a dead run goes on writing
+    started = time.monotonic()
     request = receipts.read(request_file)
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
@@ -31,7 +32,7 @@ def main(request_file: Path) -> int:
             )
         from optimer.training.loop import run
 
-        facts = run(job, rank, world, report=_report if rank == 0 else _silent)
+        facts = run(job, rank, world, _report if rank == 0 else _silent, started)
     except OptimerError as error:
         if rank == 0 or not (request_file.parent / ERROR).exists():
             receipts.write_atomic(request_file.parent / ERROR, str(error))

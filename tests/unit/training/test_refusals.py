@@ -139,7 +139,9 @@ def test_toy_pair_has_recipes_of_its_own(world: Callable) -> None:
 def test_bfloat16_needs_master_weights(world: Callable) -> None:
     params, _ = world()
     values = params.train.model_dump() | {"precision": "bfloat16", "zero_stage": 0}
-    with pytest.raises(ValidationError, match="zero_stage 0 keeps no fp32 master weights for bfloat16"):
+    with pytest.raises(
+        ValidationError, match="zero_stage 0 keeps no fp32 master weights for bfloat16"
+    ):
         TrainParams.model_validate(values)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -90,7 +93,13 @@ def test_killed_process_resumes_bit_equal(
     paths.model_receipt("cpt_ja").unlink()
 
     (tmp_path / "params.json").write_text(params.model_dump_json())
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_root())}
+    extensions = tmp_path / "extensions"
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(_root()),
+        "TORCH_EXTENSIONS_DIR": str(extensions),  # empty: a run-time build would show here
+        "PATH": str(tmp_path),  # and no compiler to do it with
+    }
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment)
     try:
         deadline = time.monotonic() + 120
@@ -101,6 +110,7 @@ def test_killed_process_resumes_bit_equal(
     finally:
         process.wait(60)
     assert process.returncode == -number
+    assert not extensions.exists()
     assert not paths.model_receipt("cpt_ja").exists()
 
     receipt = train(params, paths, "cpt_ja", report=silent)
@@ -149,3 +159,69 @@ def test_two_runs_of_one_model_are_refused(world: Callable) -> None:
         pytest.raises(TrainingError, match="another process is training cpt_ja right now"),
     ):
         train(params, paths, "cpt_ja", report=silent)
+
+
+def test_kill_between_model_and_receipt_loses_nothing(
+    world: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, paths = world(trajectory=["cpt_ja"])
+    train(params, paths, "cpt_ja", report=silent)
+    expected, trajectory = (
+        weights(paths),
+        receipts.read(paths.model_receipt("cpt_ja"))["trajectory"],
+    )
+    assert sorted(trajectory) == [
+        "step_000004/model.safetensors", "step_000008/model.safetensors",
+    ]  # fmt: skip
+
+    write = receipts.write
+
+    def stop(path: Path, content: dict) -> None:
+        if path == paths.model_receipt("cpt_ja"):
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("optimer.training.run.receipts.write", stop)
+        train(params, paths, "cpt_ja", report=silent)
+    shutil.rmtree(paths.trajectory("cpt_ja"))  # what Snakemake does to declared outputs
+    shutil.rmtree(paths.model("cpt_ja"))
+    receipt = train(params, paths, "cpt_ja", report=silent)
+    assert receipt["resumed_after_step"] == receipt["steps"] == 12
+    assert weights(paths) == expected
+    assert receipt["trajectory"] == trajectory
+
+
+def test_disk_full_while_a_checkpoint_is_written(world: Callable) -> None:
+    """A file-size limit stands in for the full disk: the write fails in the same calls."""
+    params, paths = world()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(TrainingError, match="step_000004: the resumable checkpoint could not"):
+            train(params, paths, "cpt_ja", report=silent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not paths.model("cpt_ja").exists()
+    receipt = train(params, paths, "cpt_ja", report=silent)
+    assert receipt["resumed_after_step"] == 0
+
+
+@pytest.mark.slow
+def test_workers_die_with_the_command(world: Callable, tmp_path: Path) -> None:
+    params, paths = world(n=80000, devices=2, micro_batch_size=4, zero_stage=3)
+    (tmp_path / "params.json").write_text(params.model_dump_json())
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_root())}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment)
+    try:
+        deadline = time.monotonic() + 180
+        while not _live_log(paths) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) >= 3  # the launcher and two workers
+    finally:
+        process.kill()
+        process.wait(60)
+    _gone, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
