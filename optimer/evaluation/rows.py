@@ -55,6 +55,7 @@ def score_rows(params: Params, paths: Paths, ids: Sequence[str], progress: Progr
                  f"first prompt starts with ids {harness.first_prompt_ids[name][:4]}")  # fmt: skip
     for place, row in enumerate(rows, 1):
         started = time.monotonic()
+        paths.scores(row.id).unlink(missing_ok=True)  # it is about to be replaced
         folder = paths.model(row.model) if row.model else paths.merged(row.id)
         checksum = verify(params, paths, row, folder)
         harness.check_tokenizer(load_tokenizer(folder), folder)
@@ -172,6 +173,8 @@ def open_backend(params: Params, folder: Path, tokenizer: Any) -> tuple[Backend,
 def write_samples(out: Path, scores: Mapping[str, TaskScore]) -> None:
     """Item logs, one gzipped JSONL file a task; the folder appears only when it is complete."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{out.name}.*"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
         temporary.chmod(0o755)

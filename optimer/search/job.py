@@ -32,6 +32,7 @@ def search_combination(
     vectors = search_pool(params, combination)
     proxies = list(params.combinations[combination].proxies)
     hashes = {name: _content(receipts.read(paths.vector_receipt(name))) for name in vectors}
+    hashes["base"] = _content(receipts.read(paths.model_receipt("base")))
     progress(f"{combination}: loading {', '.join(proxies)}")
     check_untouched(params, paths, proxies)
     tokenizer = load_tokenizer(tokenizer_folder(params, paths))
@@ -83,7 +84,7 @@ def _export(
 
 
 def _content(receipt: dict[str, Any]) -> Any:
-    """What identifies a vector's content: the hashes of its files.
+    """What identifies a vector or model: the hashes of its files.
 
     Raises SearchError when the receipt has none.
     """
@@ -91,7 +92,7 @@ def _content(receipt: dict[str, Any]) -> Any:
         if receipt.get(key):
             return receipt[key]
     raise SearchError(
-        f"receipt of vector {receipt.get('name', '?')} has no file hashes; extract the vector again"
+        f"receipt of {receipt.get('name', '?')} has no file hashes; delete it and run its phase"
     )
 
 

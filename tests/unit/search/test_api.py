@@ -131,6 +131,38 @@ def test_kill_minus_nine_resumes_with_the_same_trials(tmp_path):
     assert time.monotonic() - begun < 30  # no waiting for a stale lock
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tests.unit.search.test_api import POOL, hill
+from optimer.search.api import search
+resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+search(POOL, hill, journal=Path(sys.argv[1]), trials=24, batch=4, n_startup_trials=8)
+"""
+
+
+def test_a_journal_that_cannot_grow_fails_and_continues_later(tmp_path):
+    journal = tmp_path / "journal.log"
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(journal)],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode != 0 and "File too large" in done.stderr
+    assert journal.stat().st_size == 6000  # cut off in mid-line
+    rest = search(POOL, hill, journal=journal, trials=24, batch=4, n_startup_trials=8)
+    straight = search(POOL, hill, trials=24, batch=4, n_startup_trials=8)
+    assert plain(rest.trials) == plain(straight.trials)
+
+
+@pytest.mark.parametrize("first", ["", "import optimer.search.space", "from optimer import search"])
+def test_search_is_a_noun_of_the_package_whatever_was_imported(first):
+    code = f"{first}\nfrom optimer import search\nprint(len(search(['it', 'a'], lambda w: 1.0, trials=3).trials))"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"
+
+
 def test_finished_study_is_not_scored_again(tmp_path):
     journal = tmp_path / "journal.log"
     first = search(POOL, hill, journal=journal, trials=8, batch=4)
