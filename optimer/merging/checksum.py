@@ -1,8 +1,8 @@
 """A fingerprint of weights that is cheap enough for every trial and the same everywhere.
 
-Per tensor: Σ_i bits_i · (2i + 1) · φ modulo 2⁶⁴, with φ odd, computed where the tensor lies. Any
-single changed element changes it. Canonical names, and tied heads left out, make it equal for a
-live model, a composition and a saved folder.
+Per tensor: Σ_j word_j · (2j + 1) · φ modulo 2⁶⁴ over its bytes as 64-bit words, with φ odd,
+computed where the tensor lies. Any single changed element changes it. Canonical names, and tied
+heads left out, make it equal for a live model, a composition and a saved folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ Pairs = Iterable[tuple[str, torch.Tensor]]
 Named = Mapping[str, torch.Tensor] | Pairs
 """State dict, or (name, tensor) pairs."""
 
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _ODD = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: the golden ratio, odd
 
 
@@ -33,13 +32,23 @@ def checksum(parameters: Named) -> str:
 
 def fingerprint(tensor: torch.Tensor) -> str:
     """Dtype, shape and bit sum of one tensor."""
-    flat = tensor.detach().reshape(-1).view(_INTEGERS[tensor.element_size()])
+    flat = tensor.detach().reshape(-1).view(torch.uint8)
+    n_words = flat.numel() // 8
+    words = _words(flat[: 8 * n_words])
     total = torch.zeros((), dtype=torch.int64, device=flat.device)  # wraps modulo 2⁶⁴
-    places = torch.arange(CHUNK, dtype=torch.int64, device=flat.device).mul_(2).add_(1)
-    for start, stop in chunks(flat.numel()):
-        factors = (places[: stop - start] + 2 * start).mul_(_ODD)  # odd times odd is odd
-        total += (flat[start:stop].long() * factors).sum()
+    factors = torch.arange(CHUNK, dtype=torch.int64, device=flat.device)
+    factors = factors.mul_(2).add_(1).mul_(_ODD)  # odd times odd is odd
+    for start, stop in chunks(n_words):
+        part = words[start:stop]
+        total += (part * factors[: stop - start]).sum() + part.sum() * (2 * start * _ODD % 2**63)
+    for place, byte in enumerate(flat[8 * n_words :].tolist(), 8 * n_words):
+        total += (byte + 1) * (2 * place + 1)
     return f"{tensor.dtype} {list(tensor.shape)} {int(total) % 2**64:016x}"
+
+
+def _words(flat: torch.Tensor) -> torch.Tensor:
+    """Bytes as int64 words; copied where the view would not be aligned."""
+    return (flat if flat.storage_offset() % 8 == 0 else flat.clone()).view(torch.int64)
 
 
 def combine(fingerprints: Mapping[str, str]) -> str:

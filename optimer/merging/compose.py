@@ -79,15 +79,19 @@ class _Composer:
             out[start:stop].copy_(merged_P)  # the one rounding
 
     def _sum(self, sources: list[Source | None], start: int, stop: int) -> torch.Tensor:
-        sum_P = self.sum_P[: stop - start].zero_()
-        row_P = self.rows_KP[0, : stop - start]
+        sum_P, row_P = self.sum_P[: stop - start], self.rows_KP[0, : stop - start]
+        first = True
         for weight, source in zip(self.weights_K.tolist(), sources, strict=True):
-            if source is not None:
-                delta, scale = source
-                delta.fill(row_P, start, stop)
-                if scale != 1.0:
-                    row_P.mul_(scale)
-                sum_P.add_(row_P.mul_(weight))  # two roundings, as mergekit: no fused multiply-add
+            if source is None:
+                continue
+            delta, scale = source
+            target_P = sum_P if first else row_P
+            delta.fill(target_P, start, stop)
+            target_P.mul_(weight * scale)
+            if not first:
+                # after its own rounding, as in mergekit and on every device: no fused multiply-add
+                sum_P.add_(row_P)
+            first = False
         return sum_P
 
     def _elect(self, sources: list[Source | None], start: int, stop: int) -> torch.Tensor:
@@ -98,9 +102,7 @@ class _Composer:
                 continue
             delta, scale = source
             delta.fill(row_P, start, stop)
-            if scale != 1.0:
-                row_P.mul_(scale)
-            row_P.mul_(weight)
+            row_P.mul_(weight * scale)
         return elect(rows_KP, self.weights_K, self.pool.method.normalize)
 
 

@@ -29,16 +29,16 @@ def random_bits(key: int, start: int, stop: int) -> np.ndarray:
         raise ValueError(f"start must be a multiple of {_PER_COUNTER}, got {start}")
     generator = np.random.Philox(key=key, counter=start // _PER_COUNTER)
     words = generator.random_raw((stop - start + 1) // 2)
-    return words.astype("<u8").view("<u4")[: stop - start]
+    return words.astype("<u8", copy=False).view("<u4")[: stop - start]
 
 
 def random_mask(seed: int, vector: str, tensor: str, density: float) -> Mask:
     """DARE's mask: each element is kept with probability `density` (to 2⁻³²)."""
     key = stream_seed(seed, "mask", vector, tensor)
-    limit = np.uint64(round(density * 2**32))
+    highest = np.uint32(max(1, round(density * 2**32)) - 1)
 
     def mask(_tau: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(random_bits(key, start, stop) < limit)
+        return torch.from_numpy(random_bits(key, start, stop) <= highest)
 
     return mask
 

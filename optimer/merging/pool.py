@@ -153,22 +153,21 @@ def apply_mask(delta: Delta, mask: masks.Mask, rescale: bool) -> Source:
     assert delta.stored is not None
     stored = torch.empty_like(delta.stored)
     before = after = 0.0
-    kept_index, kept_values = [], []
+    kept_refined: list[torch.Tensor] = []
     for start, stop in chunks(delta.n_elements):
         tau = torch.empty(stop - start)
         delta.fill(tau, start, stop)
         kept = mask(tau, start, stop)
-        before += float(tau.abs().sum(dtype=torch.float64))
-        tau.mul_(kept)
-        after += float(tau.abs().sum(dtype=torch.float64))
-        torch.mul(delta.stored[start:stop], kept, out=stored[start:stop])
+        before += float(tau.abs().sum())
+        stored[start:stop] = tau.mul_(kept)  # rounds as the unmasked τ was rounded
+        after += float(tau.abs_().sum())
         if delta.refined is not None:
-            where = (stored[start:stop].float() != tau).nonzero().flatten()
-            kept_index.append(where + start)
-            kept_values.append(tau[where])
+            first, last = delta.refined_range(start, stop)
+            kept_refined.append(kept[(delta.refined[0][first:last] - start).long()])
     refined = None
     if delta.refined is not None:
-        refined = torch.cat(kept_index).to(delta.refined[0].dtype), torch.cat(kept_values)
+        among = torch.cat(kept_refined)
+        refined = delta.refined[0][among], delta.refined[1][among]
     scale = before / after if rescale and before >= 1e-7 and after >= 1e-7 else 1.0
     return Delta(delta.shape, stored, refined), scale
 

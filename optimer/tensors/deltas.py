@@ -54,10 +54,16 @@ class Delta:
         out.copy_(self.stored[start:stop])
         if self.refined is not None:
             index, values = self.refined
-            bounds = torch.tensor([start, stop], dtype=index.dtype)
-            first, last = torch.searchsorted(index, bounds).tolist()
+            first, last = self.refined_range(start, stop)
             if last > first:
                 out[(index[first:last] - start).long()] = values[first:last]
+
+    def refined_range(self, start: int, stop: int) -> tuple[int, int]:
+        """First and last + 1 of the refined elements with a flat index in start..stop."""
+        assert self.refined is not None
+        index = self.refined[0]
+        first, last = torch.searchsorted(index, torch.tensor([start, stop], dtype=index.dtype))
+        return int(first), int(last)
 
     def dense(self) -> torch.Tensor:
         """τ as an fp32 tensor of the tensor's shape."""
@@ -68,7 +74,10 @@ class Delta:
 
 
 def encode(base: torch.Tensor, checkpoint: torch.Tensor) -> Delta:
-    """τ of one tensor; both of the same shape and of a dtype in FLOATS. Values must be finite."""
+    """τ of one tensor; both of the same shape and of a dtype in FLOATS.
+
+    Where either holds NaN or infinite values, `sum_of_squares` is not finite.
+    """
     half = base.dtype == checkpoint.dtype != torch.float32
     delta = _encode(base, checkpoint, base.dtype if half else torch.float32)
     if delta.refined is not None and len(delta.refined[0]) * 8 > delta.n_elements * 2:
@@ -86,19 +95,25 @@ def _encode(base: torch.Tensor, checkpoint: torch.Tensor, dtype: torch.dtype) ->
     for start, stop in chunks(n):
         b, c = b_P[start:stop].float(), c_P[start:stop]
         tau = c.float() - b
-        stored[start:stop] = tau
-        total += float(tau.double().square().sum())
+        kept = stored[start:stop].copy_(tau)
+        total += float(tau.dot(tau))
         if dtype != torch.float32:
-            where = (stored[start:stop].float() != tau).nonzero().flatten()
-            refined.append((where + start, tau[where]))
-        back = (b + tau).to(c.dtype)
-        where = (back.view(bits) != c.view(bits)).nonzero().flatten()  # bits: -0.0 is not 0.0
-        exact.append((where + start, c[where].clone()))
+            refined.append(_differing(kept.float(), tau, start, tau))
+        back = torch.add(b, tau).to(c.dtype)  # not in place: b may be the base itself
+        exact.append(_differing(back.view(bits), c.view(bits), start, c))  # -0.0 is not 0.0
     shape = tuple(base.shape)
     exact_pairs = _pairs(exact, n)
     if total == 0.0 and not stored.any():
         return Delta(shape, None, None, exact_pairs, 0.0)
     return Delta(shape, stored, _pairs(refined, n), exact_pairs, total)
+
+
+def _differing(a: torch.Tensor, b: torch.Tensor, start: int, values: torch.Tensor) -> Pairs:
+    """Where a and b differ: (indices counted from −start, `values` there)."""
+    if torch.equal(a, b):  # the usual case, and many times faster than looking for places
+        return torch.empty(0, dtype=torch.int64), values[:0].clone()
+    where = (a != b).nonzero().flatten()
+    return where + start, values[where]
 
 
 def _pairs(parts: list[Pairs], n_elements: int) -> Pairs | None:

@@ -83,12 +83,13 @@ def test_at_least_one_element_is_kept():
 def test_masking_keeps_the_l1_norm_by_rescaling():
     values = torch.randn(5000, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
     refined = (torch.tensor([3, 77], dtype=torch.int32), torch.tensor([0.123456, -1.23456]))
+    values[[3, 77]] = refined[1].to(torch.bfloat16)
     delta = Delta((5000,), values, refined)
     masked, scale = apply_mask(delta, random_mask(0, "it", "a", 0.5), rescale=True)
     kept = whole(random_mask(0, "it", "a", 0.5), delta)
     assert torch.equal(masked.dense(), delta.dense() * kept)
     before, after = (d.dense().double().abs().sum() for d in (delta, masked))
-    assert scale == pytest.approx(float(before / after), rel=1e-12)
+    assert scale == pytest.approx(float(before / after), rel=1e-6)
     assert apply_mask(delta, random_mask(0, "it", "a", 0.5), rescale=False)[1] == 1.0
 
 

@@ -14,6 +14,7 @@ from optimer.merging.parity import compare, parity, run_mergekit, ulp_distance
 from optimer.merging.pool import Pool
 from optimer.merging.recipe import recipe
 from optimer.tensors import TensorStore
+from optimer.vectors.extract import extract
 
 WEIGHTS = {"it": 0.8, "cpt_ja": 0.3, "cpt_math": -0.2}
 METHODS = ("task_arithmetic", "ties", "dare_linear", "dare_ties")
@@ -86,6 +87,27 @@ def test_recipe_carries_the_it_tokenizer(family, tmp_path):
     out = run_mergekit(document, tmp_path / "m")
     assert AutoTokenizer.from_pretrained(out).chat_template == factories.CHAT_TEMPLATE
     assert TensorStore.open(out).shape(EMBEDDING) == (factories.VOCABULARY, 32)
+
+
+def test_padded_embedding_rows_stay(family, tmp_path):
+    """With a tokenizer source mergekit would cut rows that have no token: the template goes alone."""
+    folders = {}
+    for seed, name in enumerate(("base", "it")):
+        model = factories.make_model("qwen3_tied")
+        if seed:
+            factories.trained(model, seed)
+        words = factories.WORDS[:-2]
+        folders[name] = factories.save(
+            model, tmp_path / name, torch.bfloat16, chat=name == "it", words=words
+        )
+    extract(folders["base"], folders["it"], tmp_path / "v", "it")
+    pool = Pool.open(folders["base"], {"it": tmp_path / "v"}, "dare_linear", 1.0)
+    document = recipe(pool, [0.5], it_dir=folders["it"])
+    assert document["chat_template"] == factories.CHAT_TEMPLATE
+    assert "tokenizer" not in document
+    out = run_mergekit(document, tmp_path / "m")
+    assert AutoTokenizer.from_pretrained(out).chat_template == factories.CHAT_TEMPLATE
+    assert compare(compose(pool, [0.5]), TensorStore.open(out)).share_different == 0
 
 
 def test_hub_layout_multimodal_recipe_needs_no_rewriting(family, tmp_path):
