@@ -90,7 +90,7 @@ def test_recipe_carries_the_it_tokenizer(family, tmp_path):
 
 
 def test_padded_embedding_rows_stay(family, tmp_path):
-    """With a tokenizer source mergekit would cut rows that have no token: the template goes alone."""
+    """With a tokenizer source mergekit would cut rows without a token: only the template goes."""
     folders = {}
     for seed, name in enumerate(("base", "it")):
         model = factories.make_model("qwen3_tied")
