@@ -162,9 +162,9 @@ def merge_weights(params: Params, paths: Paths, row: Row) -> dict[str, float] | 
 def open_backend(params: Params, folder: Path, tokenizer: Any) -> tuple[Backend, str]:
     """The engine `benchmark.backend` names, on one model folder, and the device it runs on."""
     if params.benchmark.backend == "vllm":
-        from optimer.evaluation.vllm import VllmBackend
+        from optimer.evaluation.vllm import open_vllm
 
-        return VllmBackend(folder, params.benchmark), "vllm"
+        return open_vllm(folder, params.benchmark), "vllm"
     model = load_model(folder, params.model.dtype)
     live = LiveModel(model, tokenizer, params.benchmark.batch_size)
     return live, live.device

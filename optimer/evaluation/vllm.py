@@ -1,7 +1,8 @@
 """Reported scores through vLLM: lm-eval's own vLLM model class on an exported folder.
 
-Needs its own environment (requirements/vllm.txt). Not for a search: the folder is loaded anew.
-BOS is explicit (`add_bos_token`), since lm-eval before 0.4.10 lost it on the way to vLLM.
+Lives in its own environment (`make setup-vllm`). Not for a search: the folder is loaded anew.
+lm-eval before 0.4.10 lost BOS on its way to vLLM: choices are scored on the harness's own token
+ids, and generation is refused when the engine would encode a prompt otherwise.
 """
 
 from __future__ import annotations
@@ -15,39 +16,64 @@ from optimer.evaluation.requests import Request
 from optimer.schema import BenchmarkParams
 
 
-class VllmBackend:
-    """lm-eval's VLLM over one folder, answering the harness's requests."""
+class LmEvalBackend:
+    """Any lm-eval model with token-level scoring, answering the harness's requests."""
 
-    def __init__(self, folder: Path, benchmark: BenchmarkParams) -> None:
-        """Raises EvaluationError when vLLM is not installed or does not start."""
-        try:
-            import vllm  # noqa: F401
-        except ImportError:
-            raise EvaluationError(
-                "benchmark.backend: vllm, but vLLM is not installed; install it into this "
-                "environment (pip install -r requirements/vllm.txt), or set benchmark.backend: hf"
-            ) from None
-        from lm_eval.api.registry import get_model
-
-        engine: Any = get_model("vllm")
-        try:
-            self._lm = engine(
-                pretrained=str(folder), add_bos_token=benchmark.bos, batch_size="auto",
-                **dict(benchmark.engine),
-            )  # fmt: skip
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise EvaluationError(
-                f"{folder}: vLLM did not start ({type(error).__name__}: {error}); check "
-                "benchmark.engine"
-            ) from error
+    def __init__(self, lm: Any) -> None:
+        self._lm = lm
 
     def respond(self, requests: Sequence[Request]) -> list[Any]:
-        """Answers in the order of the requests."""
+        """Answers in the order of the requests.
+
+        Raises EvaluationError when the engine encodes a task's first prompt otherwise than the
+        harness (BOS lost or doubled).
+        """
         answers: list[Any] = [None] * len(requests)
-        for generates, method in ((False, "loglikelihood"), (True, "generate_until")):
-            places = [n for n, item in enumerate(requests) if item.generates == generates]
-            if places:
-                found = getattr(self._lm, method)([requests[n].instance for n in places])
-                for place, answer in zip(places, found, strict=True):
-                    answers[place] = answer
+        choices = [place for place, item in enumerate(requests) if not item.generates]
+        texts = [place for place, item in enumerate(requests) if item.generates]
+        if choices:
+            asked = [requests[place] for place in choices]
+            pairs = [(item.instance.args[:2], item.context, item.continuation) for item in asked]
+            for place, answer in zip(choices, self._lm._loglikelihood_tokens(pairs), strict=True):
+                answers[place] = answer
+        if texts:
+            first = {requests[place].instance.task_name: requests[place] for place in texts[::-1]}
+            for name, item in first.items():
+                ids = self._lm.tok_encode(item.instance.args[0])
+                if list(ids) != item.context:
+                    raise EvaluationError(
+                        f"task {name}: the engine encodes its first prompt as {list(ids)[:6]}…, "
+                        f"the harness as {item.context[:6]}…; check benchmark.bos and the tokenizer"
+                    )
+            found = self._lm.generate_until([requests[place].instance for place in texts])
+            for place, answer in zip(texts, found, strict=True):
+                answers[place] = answer
         return answers
+
+
+def open_vllm(folder: Path, benchmark: BenchmarkParams) -> LmEvalBackend:
+    """lm-eval's VLLM on one model folder, with `benchmark.engine` as its arguments.
+
+    Raises EvaluationError when vLLM is not installed or does not start.
+    """
+    try:
+        import vllm  # noqa: F401
+    except ImportError:
+        raise EvaluationError(
+            "benchmark.backend: vllm, but vLLM is not installed here; `make setup-vllm` installs "
+            "it into .venv-vllm, whose `optimer` then scores rows. Or set benchmark.backend: hf"
+        ) from None
+    from lm_eval.api.registry import get_model
+
+    engine: Any = get_model("vllm")
+    try:
+        lm = engine(
+            pretrained=str(folder), add_bos_token=benchmark.bos, batch_size="auto",
+            **dict(benchmark.engine),
+        )  # fmt: skip
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise EvaluationError(
+            f"{folder}: vLLM did not start ({type(error).__name__}: {error}); check "
+            "benchmark.engine"
+        ) from error
+    return LmEvalBackend(lm)

@@ -206,3 +206,17 @@ def test_xlsum_names_the_packages_it_needs(hub, monkeypatch):
     task = own_task("ja_leaderboard_xlsum")
     with pytest.raises(EvaluationError, match="pip install fugashi unidic-lite neologdn emoji"):
         task.process_results(task.eval_docs[0], ["記事。"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_lm_eval_knows_every_task_of_the_columns(scale):
+    from pathlib import Path
+
+    from lm_eval.tasks import TaskManager
+
+    from optimer.params import load
+
+    params = load(Path(__file__).parents[3] / "params.yaml", scale)
+    wanted = {spec.task for column in params.benchmark.columns for spec in column.tasks}
+    assert wanted - {*TaskManager().all_tasks} - {*own_names()} == set()

@@ -168,7 +168,7 @@ def test_vllm_backend_says_how_to_install_it(world):
     document = params.model_dump()
     document["benchmark"]["backend"] = "vllm"
     changed = type(params).model_validate(document)
-    with pytest.raises(EvaluationError, match="vLLM is not installed; install it"):
+    with pytest.raises(EvaluationError, match="vLLM is not installed here; `make setup-vllm`"):
         score_rows(changed, paths, ["base_pt"], lambda line: None)
     with pytest.raises(EvaluationError, match="one row a call"):
         score_rows(changed, paths, ["base_pt", "base_it"], lambda line: None)
