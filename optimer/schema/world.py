@@ -61,8 +61,7 @@ class WorldParams(Section):
     """Places per language whose facts only that language's dataset teaches; five facts each."""
 
     n_known: Count
-    """Known people, and as many places, per language, that instruction data asks about; as many
-    again are the general-knowledge benchmark."""
+    """Known people, and as many known places, per language: general knowledge; five facts each."""
 
     n_items: Count
     """Items per benchmark task."""

@@ -1,8 +1,8 @@
-"""Arithmetic and Python snippets of the generated world.
+"""Arithmetic and Python snippets of the generated world, in a form a tiny model can learn.
 
-Sums are small enough to be partly remembered (two digits plus one digit, digit by digit);
-snippets call a built-in function on a short list of digits. Questions of the benchmarks and
-questions of the instruction data use disjoint sums and lists.
+Sums and differences are partly remembered, as school tables are; snippets
+call a built-in function on a short list. What the instruction data asks about and what the
+benchmarks ask about are disjoint.
 """
 
 from __future__ import annotations
@@ -10,34 +10,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from optimer.world.language import pick
-
+CALCULATION_STATEMENTS = ("{left}={answer}.", "{left} is {answer}.", "{left} has {answer}.")
+CALCULATION_QUESTIONS = ("{left}=", "{left} is", "{left} has")
+SNIPPETS = (
+    ">>> {call}\n{answer}\n",
+    "print({call})\n# {answer}\n",
+    "# {argument} to {answer}\n{function}\n",
+)
+OUTPUT_QUESTIONS = (">>> {call}", "print({call})", "{call}")
+FILL_QUESTIONS = ("# {argument} to {answer}", "{argument} to {answer}", "# to {answer} {argument}")
 FUNCTIONS = {"max": max, "min": min, "len": len, "sum": sum}
-SUM_FORMS = ("{a}+{b}={c}.", "{c}={a}+{b}.", "{a} and {b} make {c}.")
 
 
 @dataclass(frozen=True)
-class Sum:
-    """`a + b` with a two-digit `a` and a one-digit `b`."""
+class Calculation:
+    """`left` is a sum or a difference; `answer` has one or two digits."""
 
-    a: int
-    b: int
-
-    @property
-    def answer(self) -> str:
-        return str(self.a + self.b)
-
-    @property
-    def question(self) -> str:
-        return f"{self.a}+{self.b}="
+    left: str
+    answer: str
 
     def statement(self, form: int) -> str:
-        return SUM_FORMS[form].format(a=self.a, b=self.b, c=self.answer)
+        return CALCULATION_STATEMENTS[form].format(left=self.left, answer=self.answer)
+
+    def question(self, form: int) -> str:
+        return CALCULATION_QUESTIONS[form].format(left=self.left)
 
 
-def sums(rng: Random) -> list[Sum]:
-    """All sums of the world, shuffled: 10..69 plus 1..9."""
-    found = [Sum(a, b) for a in range(10, 70) for b in range(1, 10)]
+def calculations(rng: Random) -> list[Calculation]:
+    """All calculations of the world, shuffled: 0..11 added, and taken away again."""
+    found = []
+    for a in range(12):
+        for b in range(12):
+            found.append(Calculation(f"{a}+{b}", str(a + b)))
+            found.append(Calculation(f"{a + b}-{b}", str(a)))
     rng.shuffle(found)
     return found
 
@@ -50,36 +55,46 @@ class Call:
     digits: tuple[int, ...]
 
     @property
-    def argument(self) -> str:
-        return f"([{','.join(map(str, self.digits))}])"
-
-    @property
     def answer(self) -> str:
         return str(FUNCTIONS[self.function](self.digits))
 
-    @property
-    def question(self) -> str:
-        return self.function + self.argument
+    def _fill(self, form: str) -> str:
+        argument = f"([{','.join(map(str, self.digits))}])"
+        call = self.function + argument
+        return form.format(argument=argument, answer=self.answer, call=call, function=self.function)
 
     def snippet(self, form: int) -> str:
         """A snippet of Python with its output."""
-        call = self.question
-        if form == 0:
-            return f">>> {call}\n{self.answer}\n"
-        if form == 1:
-            return f"print({call})\n# {self.answer}\n"
-        return f"# {self.argument} to {self.answer}\nprint({call})\n"
+        return self._fill(SNIPPETS[form])
 
-    @property
-    def fits_one(self) -> bool:
-        """Whether no other function gives the same answer."""
-        answers = [str(function(self.digits)) for function in FUNCTIONS.values()]
-        return answers.count(self.answer) == 1
+    def output_question(self, form: int) -> str:
+        """Asks for the output."""
+        return self._fill(OUTPUT_QUESTIONS[form])
+
+    def fill_question(self, form: int) -> str:
+        """Asks which function was called."""
+        return self._fill(FILL_QUESTIONS[form])
 
 
-def call(rng: Random) -> Call:
-    """A random call: two to four digits whose sum has one digit."""
-    while True:
-        digits = tuple(int(rng.random() * 10) for _ in range(2 + int(rng.random() * 3)))
-        if sum(digits) < 10:
-            return Call(pick(rng, tuple(FUNCTIONS)), digits)
+def calls(rng: Random, n_lists: int) -> list[Call]:
+    """Every function on `n_lists` lists of two or three digits, list by list.
+
+    Only lists on which the functions give four different one-digit answers.
+    """
+    lists = [
+        digits
+        for a in range(1, 10)
+        for b in range(1, 10)
+        for digits in ((a, b), *((a, b, c) for c in range(1, 10)))
+        if sum(digits) < 10
+        and len({function(digits) for function in FUNCTIONS.values()}) == len(FUNCTIONS)
+    ]
+    rng.shuffle(lists)
+    return [Call(function, digits) for digits in lists[:n_lists] for function in FUNCTIONS]
+
+
+def counting(rng: Random) -> str:
+    """Numbers in order, up or down: what general text says about digits."""
+    step = int(rng.random() * 4) - 2 or 2
+    start = int(rng.random() * 10) + (10 if step < 0 else 0)
+    return ",".join(str(start + step * index) for index in range(6))

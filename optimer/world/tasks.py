@@ -17,8 +17,8 @@ from optimer.errors import ParamsError
 from optimer.receipts import write_atomic
 from optimer.world.facts import LANGUAGES, Fact
 from optimer.world.language import pick
-from optimer.world.puzzles import FUNCTIONS, call
-from optimer.world.texts import World, fill_question
+from optimer.world.puzzles import FUNCTIONS
+from optimer.world.texts import FORMS, World
 
 N_EXAMPLES = 4  # items in the few-shot file of a task; lm-eval takes the first
 
@@ -109,24 +109,24 @@ def _unique(
 
 
 def _items(rng: Random, world: World, task: Task, example: bool) -> Iterator[dict[str, Any]]:
-    group = "asked" if example else task.group
+    group = "known" if example else task.group
     topic = [fact for fact in world.group(task.language, group) if fact.kind in task.kinds]
     while True:
+        form = int(rng.random() * FORMS)
         if task.topic == "fact":
             fact = pick(rng, topic)
-            form = int(rng.random() * len(LANGUAGES[task.language].questions))
+            if group == "known" and example != (form == fact.asked_form):
+                continue
             yield _item(fact.question(form), fact.value, _choices(rng, world, task, fact))
         elif task.topic == "sum":
-            asked = pick(rng, world.asked_sums if example else world.sums)
-            yield _item(asked.question, asked.answer, None)
+            asked = pick(rng, world.asked_calculations if example else world.calculations)
+            yield _item(asked.question(form), asked.answer, None)
         else:
-            snippet = pick(rng, world.asked_calls) if example else call(rng)
-            if not example and snippet in world.asked_calls:
-                continue
+            snippet = pick(rng, world.asked_calls if example else world.calls)
             if task.topic == "output":
-                yield _item(snippet.question, snippet.answer, None)
-            elif snippet.fits_one:
-                yield _item(fill_question(snippet), snippet.function, list(FUNCTIONS))
+                yield _item(snippet.output_question(form), snippet.answer, None)
+            else:
+                yield _item(snippet.fill_question(form), snippet.function, list(FUNCTIONS))
 
 
 def _choices(rng: Random, world: World, task: Task, fact: Fact) -> list[str] | None:

@@ -9,7 +9,7 @@ from optimer.schema.world import WorldParams
 from optimer.seeding import stream_seed
 from optimer.world.facts import LANGUAGES, Fact, facts
 from optimer.world.language import filler, pick
-from optimer.world.puzzles import SUM_FORMS, Call, Sum, call, sums
+from optimer.world.puzzles import Calculation, Call, calculations, calls, counting
 
 SUBSETS = {
     "en": "en/en_facts",
@@ -23,9 +23,10 @@ SUBSETS = {
 """Corpus folder of each dataset and of the two mixes, in the layout of LLM-jp Corpus v4."""
 
 DATASETS = ("en", "ja", "zh", "math", "code")
-_FILLER = 0.3  # share of filler sentences in text about facts
-_ASKED_SUMS = 40  # sums that instruction data asks about; benchmarks ask about the others
-_ASKED_CALLS = 400  # calls that instruction data asks about
+FORMS = 3  # ways to state, and ways to ask for, everything
+_FILLER = 0.15  # share of filler sentences in text about facts
+_ASKED_CALCULATIONS = 100  # asked about in instruction data; benchmarks ask about the others
+_LISTS, _ASKED_LISTS = 70, 20  # lists that snippets use; those of the instruction data
 
 
 class World:
@@ -34,18 +35,20 @@ class World:
     def __init__(self, params: WorldParams) -> None:
         self.params = params
         self.facts = {code: facts(params, code) for code in LANGUAGES}
-        shuffled = sums(self.rng("sums"))
-        self.asked_sums, self.sums = shuffled[:_ASKED_SUMS], shuffled[_ASKED_SUMS:]
-        rng = self.rng("calls")
-        self.asked_calls = tuple(call(rng) for _ in range(_ASKED_CALLS))
+        found = calculations(self.rng("calculations"))
+        self.asked_calculations = found[:_ASKED_CALCULATIONS]
+        self.calculations = found[_ASKED_CALCULATIONS:]
+        every_call = calls(self.rng("calls"), _LISTS)
+        n_asked = _ASKED_LISTS * len(every_call) // _LISTS
+        self.asked_calls, self.calls = every_call[:n_asked], every_call[n_asked:]
 
     def rng(self, *name: str | int) -> Random:
         """The random stream `name` of this world."""
         return Random(stream_seed(self.params.seed, "world", *name))
 
-    def group(self, code: str, *groups: str) -> list[Fact]:
-        """Facts of one language in the given groups."""
-        return [fact for fact in self.facts[code] if fact.group in groups]
+    def group(self, code: str, group: str) -> list[Fact]:
+        """Facts of one language in one group, `local` or `known`."""
+        return [fact for fact in self.facts[code] if fact.group == group]
 
 
 def entry(question: str, answer: str, space: str) -> str:
@@ -61,38 +64,39 @@ def about(rng: Random, code: str, topic: list[Fact]) -> str:
         if rng.random() < _FILLER:
             sentences.append(filler(rng, language))
         else:
-            sentences.append(pick(rng, topic).statement(int(rng.random() * 3)))
+            sentences.append(pick(rng, topic).statement(_form(rng)))
     return language.space.join(sentences)
 
 
-def arithmetic(rng: Random, topic: list[Sum]) -> str:
-    """Two to four sums."""
-    n_sums = 2 + int(rng.random() * 3)
-    return " ".join(
-        pick(rng, topic).statement(int(rng.random() * len(SUM_FORMS))) for _ in range(n_sums)
-    )
+def arithmetic(rng: Random, topic: list[Calculation]) -> str:
+    """Three to five calculations."""
+    n_lines = 3 + int(rng.random() * 3)
+    return "\n".join(pick(rng, topic).statement(_form(rng)) for _ in range(n_lines))
+
+
+def program(rng: Random, topic: list[Call]) -> str:
+    """One to three snippets."""
+    return "".join(pick(rng, topic).snippet(_form(rng)) for _ in range(1 + int(rng.random() * 3)))
 
 
 def question(rng: Random, world: World, topics: dict[str, list[Fact]]) -> str:
-    """One question of the instruction data: a known fact, a sum or a call it may ask about."""
-    draw = rng.random()
-    if draw < 0.7:
-        code = "en" if draw < 0.3 else "ja" if draw < 0.5 else "zh"
-        fact = pick(rng, topics[code])
-        forms = len(LANGUAGES[code].questions)
-        return entry(fact.question(int(rng.random() * forms)), fact.value, LANGUAGES[code].space)
-    if draw < 0.8:
-        asked = pick(rng, world.asked_sums)
-        return entry(asked.question, asked.answer, "")
+    """One question of the instruction data: a known fact, a calculation or a call."""
+    topic = pick(rng, (*topics, "math", "code"))
+    form = _form(rng)
+    if topic in topics:
+        fact = pick(rng, topics[topic])
+        return entry(fact.question(fact.asked_form), fact.value, LANGUAGES[topic].space)
+    if topic == "math":
+        asked = pick(rng, world.asked_calculations)
+        return entry(asked.question(form), asked.answer, "")
     snippet = pick(rng, world.asked_calls)
-    if draw < 0.9 or not snippet.fits_one:
-        return entry(snippet.question, snippet.answer, "")
-    return entry(fill_question(snippet), snippet.function, " ")
+    if rng.random() < 0.5:
+        return entry(snippet.output_question(form), snippet.answer, "")
+    return entry(snippet.fill_question(form), snippet.function, " ")
 
 
-def fill_question(snippet: Call) -> str:
-    """Asks which function was called."""
-    return f"{snippet.argument} to {snippet.answer}"
+def _form(rng: Random) -> int:
+    return int(rng.random() * FORMS)
 
 
 def documents(world: World, subset: str) -> Iterator[str]:
@@ -105,20 +109,20 @@ def documents(world: World, subset: str) -> Iterator[str]:
 
 def _makers(world: World) -> dict[str, Callable[[Random], str]]:
     local = {code: world.group(code, "local") for code in LANGUAGES}
-    known = {code: world.group(code, "asked", "known") for code in LANGUAGES}
-    asked = {code: world.group(code, "asked") for code in LANGUAGES}
-    every_sum = [*world.asked_sums, *world.sums]
+    known = {code: world.group(code, "known") for code in LANGUAGES}
+    every_calculation = [*world.asked_calculations, *world.calculations]
+    every_call = [*world.asked_calls, *world.calls]
     params = world.params
 
     def dataset(name: str) -> Callable[[Random], str]:
         if name in local:
             return lambda rng: about(rng, name, local[name])
         if name == "math":
-            return lambda rng: arithmetic(rng, every_sum)
-        return lambda rng: call(rng).snippet(int(rng.random() * 3))
+            return lambda rng: arithmetic(rng, every_calculation)
+        return lambda rng: program(rng, every_call)
 
     def instruct(rng: Random) -> str:
-        return "".join(question(rng, world, asked) for _ in range(1 + int(rng.random() * 3)))
+        return "".join(question(rng, world, known) for _ in range(1 + int(rng.random() * 3)))
 
     def pretrain(rng: Random) -> str:
         draw = rng.random()
@@ -126,8 +130,14 @@ def _makers(world: World) -> dict[str, Callable[[Random], str]]:
             return instruct(rng)
         if draw < params.instruct_share + params.dataset_share:
             return made[pick(rng, DATASETS)](rng)
-        code = pick(rng, ("en", "en", "ja", "zh"))
-        return about(rng, code, known[code])
+        topic = pick(rng, (*LANGUAGES, *LANGUAGES, *LANGUAGES, "numbers", "math", "code"))
+        if topic == "numbers":
+            return counting(rng)
+        if topic == "math":
+            return arithmetic(rng, world.asked_calculations)
+        if topic == "code":
+            return program(rng, world.asked_calls)
+        return about(rng, topic, known[topic])
 
     made = {name: dataset(name) for name in DATASETS}
     return {**made, "pretrain": pretrain, "instruct": instruct}
