@@ -122,7 +122,7 @@ def _sampled(params: Params, dataset: str) -> int:
 def render(params: Params, result: Plan) -> str:
     """The plan as text for a terminal."""
     lines = [
-        f"Plan of scale {params.scale}: {params.model.name}, {params.model.parameters:,} parameters",
+        f"Plan of scale {params.scale}: {params.model.name}, {params.model.parameters:,} weights",
         f"Cost model: {params.plan.device}, {params.plan.tflops:g} TFLOP/s achieved per device,"
         f" {params.plan.trial_device_minutes:g} device-minutes a trial,"
         f" {params.plan.row_device_hours:g} device-hours a table row (docs: optimer/planning.py)",

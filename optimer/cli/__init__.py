@@ -1,1 +1,1 @@
-"""The command line. `app` puts the commands together; each module holds the commands of one word."""
+"""The command line: `app` puts the commands together; each module holds one word's commands."""

@@ -11,7 +11,8 @@ and shuffle are per task: documents are tokenised first and shuffled afterwards 
 take 3B tokens, a larger run reorders the smaller one, and unreadable lines are only logged.
 `datasets.IterableDataset.shuffle` does the same three steps as here (shard order, interleaved
 shards, buffer), but its buffer counts documents and not their size (books break the memory
-bound), its JSON reader stops at a bad line, and nothing promises its order between releases. `datasets` is used for what it alone does: streaming from the Hub (`hub.py`).
+bound), its JSON reader stops at a bad line, and nothing promises its order between releases.
+`datasets` is used for what it alone does: streaming from the Hub (`hub.py`).
 https://github.com/huggingface/datatrove/tree/main/src/datatrove/pipeline/tokens
 https://huggingface.co/docs/datasets/stream#shuffle
 """

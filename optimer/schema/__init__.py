@@ -15,7 +15,15 @@ from optimer.schema.search import CombinationParams, SearchParams
 from optimer.schema.train import TrainParams
 from optimer.schema.world import WorldParams
 
-__all__ = ["METHODS", "BenchmarkParams", "Column", "CombinationParams", "MergeMethod", "Params", "TaskMetric"]
+__all__ = [
+    "METHODS",
+    "BenchmarkParams",
+    "Column",
+    "CombinationParams",
+    "MergeMethod",
+    "Params",
+    "TaskMetric",
+]
 
 
 class Params(Section):

@@ -3,11 +3,18 @@
 MERGED = [row.id for row in ROWS.values() if row.merge_method]
 PER_ROW = PARAMETERS.benchmark.jobs_per == "row"
 # Rows scored by one job: each alone, or a combination's together where start-up would dominate.
-GROUPS = {row: [row] for row in ROWS} if PER_ROW else {
-    block: [row.id for row in rows] for block, rows in experiment.blocks(PARAMETERS).items()
-}
+GROUPS = (
+    {row: [row] for row in ROWS}
+    if PER_ROW
+    else {
+        block: [row.id for row in rows]
+        for block, rows in experiment.blocks(PARAMETERS).items()
+    }
+)
 # vLLM lives in an environment of its own (`make setup-vllm`).
-SCORER = ".venv-vllm/bin/optimer" if PARAMETERS.benchmark.backend == "vllm" else "optimer"
+SCORER = (
+    ".venv-vllm/bin/optimer" if PARAMETERS.benchmark.backend == "vllm" else "optimer"
+)
 
 
 rule benchmark:
@@ -49,15 +56,15 @@ for group, members in GROUPS.items():
                 f"logs/{SCALE}/merge/{group}.log",
             benchmark:
                 f"logs/{SCALE}/benchmark/merge/{group}.tsv"
+            conda:
+                "../envs/optimer.yaml"
+            threads: 1
+            resources:
+                mem_mb=16000,
             params:
                 rows=" ".join(to_merge),
                 merge=section("merge"),
                 seed=PARAMETERS.seed,
-            threads: 1
-            resources:
-                mem_mb=16000,
-            conda:
-                "../envs/optimer.yaml"
             message:
                 f"Writing the merged models of {group}"
             shell:
@@ -79,16 +86,16 @@ for group, members in GROUPS.items():
             f"logs/{SCALE}/benchmark/{group}.log",
         benchmark:
             f"logs/{SCALE}/benchmark/benchmark/{group}.tsv"
-        params:
-            rows=" ".join(members),
-            benchmark=section("benchmark", "jobs_per"),
-            seed=PARAMETERS.seed,
+        conda:
+            "../envs/optimer.yaml"
         threads: 1
         resources:
             gpu=gpus(PARAMETERS.train.devices),
             mem_mb=8000,
-        conda:
-            "../envs/optimer.yaml"
+        params:
+            rows=" ".join(members),
+            benchmark=section("benchmark", "jobs_per"),
+            seed=PARAMETERS.seed,
         message:
             f"Scoring {group} on every benchmark"
         shell:
@@ -106,13 +113,13 @@ rule mergekit_parity:
         f"logs/{SCALE}/mergekit_parity.log",
     benchmark:
         f"logs/{SCALE}/benchmark/mergekit_parity.tsv"
-    params:
-        merge=section("merge"),
+    conda:
+        "../envs/optimer.yaml"
     threads: 1
     resources:
         mem_mb=16000,
-    conda:
-        "../envs/optimer.yaml"
+    params:
+        merge=section("merge"),
     message:
         "Merging every recipe with mergekit and comparing"
     shell:

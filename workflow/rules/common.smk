@@ -39,7 +39,11 @@ def code(*packages):
     files = []
     for package in packages:
         place = root / package
-        files += sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+        files += (
+            sorted(place.rglob("*.py"))
+            if place.is_dir()
+            else [place.with_suffix(".py")]
+        )
     return [os.path.relpath(file) for file in files]
 
 
@@ -61,7 +65,9 @@ def source_rows(dataset):
     """A dataset's rows of data/sources.tsv, so that a new dataset leaves the others alone."""
     with open(SOURCES, newline="") as table:
         rows = [row for row in csv.DictReader(table, delimiter="\t")]
-    return json.dumps([r for r in rows if (r["scale"], r["dataset"]) == (SCALE, dataset)])
+    return json.dumps(
+        [r for r in rows if (r["scale"], r["dataset"]) == (SCALE, dataset)]
+    )
 
 
 def world(*files):

@@ -3,7 +3,10 @@
 
 rule corpus:
     input:
-        [PATHS.corpus_receipt(dataset) for dataset in experiment.sampled_datasets(PARAMETERS)],
+        [
+            PATHS.corpus_receipt(dataset)
+            for dataset in experiment.sampled_datasets(PARAMETERS)
+        ],
         [PATHS.corpus(dataset) for dataset in experiment.sampled_datasets(PARAMETERS)],
         [PATHS.mixture(name) for name in TRAINED if MODELS[name].kind != "ratio"],
         PATHS.resolved_params,
@@ -14,10 +17,10 @@ rule resolved_params:
         PATHS.resolved_params,
     log:
         f"logs/{SCALE}/resolved_params.log",
-    params:
-        all=PARAMETERS.model_dump_json(),
     conda:
         "../envs/optimer.yaml"
+    params:
+        all=PARAMETERS.model_dump_json(),
     message:
         "Writing the resolved params of scale {SCALE}"
     shell:
@@ -36,11 +39,11 @@ if PARAMETERS.world:
             f"logs/{SCALE}/world.log",
         benchmark:
             f"logs/{SCALE}/benchmark/world.tsv"
-        params:
-            world=section("world"),
-        threads: 1
         conda:
             "../envs/optimer.yaml"
+        threads: 1
+        params:
+            world=section("world"),
         message:
             "Generating the world of scale {SCALE}: corpora, tokenizer, benchmarks"
         shell:
@@ -58,12 +61,12 @@ rule overlap:
         f"logs/{SCALE}/overlap.log",
     benchmark:
         f"logs/{SCALE}/benchmark/overlap.tsv"
+    conda:
+        "../envs/optimer.yaml"
+    threads: 1
     params:
         columns=json.dumps([c.model_dump() for c in PARAMETERS.benchmark.columns]),
         decontamination=PARAMETERS.corpus.decontamination.model_dump_json(),
-    threads: 1
-    conda:
-        "../envs/optimer.yaml"
     message:
         "Indexing the n-grams of all benchmark items"
     shell:
@@ -84,15 +87,15 @@ rule sample:
         f"logs/{SCALE}/benchmark/sample/{{name}}.tsv"
     wildcard_constraints:
         name="|".join(experiment.sampled_datasets(PARAMETERS)),
+    conda:
+        "../envs/optimer.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
     params:
         corpus=section("corpus", "datasets"),
         sources=lambda wildcards: source_rows(wildcards.name),
         seed=PARAMETERS.seed,
-    threads: 1
-    resources:
-        mem_mb=4000,
-    conda:
-        "../envs/optimer.yaml"
     message:
         "Sampling and packing corpus {wildcards.name}"
     shell:
@@ -123,13 +126,13 @@ for prefix, known in FAMILIES.items():
             f"logs/{SCALE}/benchmark/mix/{prefix}{{name}}.tsv"
         wildcard_constraints:
             name="|".join(known),
+        conda:
+            "../envs/optimer.yaml"
+        threads: 1
         params:
             model=prefix + "{name}",
             budget=PARAMETERS.corpus.token_budget,
             seed=PARAMETERS.seed,
-        threads: 1
-        conda:
-            "../envs/optimer.yaml"
         message:
             "Choosing the sequences of model {params.model}"
         shell:

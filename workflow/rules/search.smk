@@ -10,7 +10,9 @@ rule search:
 
 def pool_inputs(wildcards):
     pool = ("it", *experiment.search_pool(PARAMETERS, wildcards.name)[1:])
-    return [PATHS.vector(name) for name in pool] + [PATHS.vector_receipt(name) for name in pool]
+    return [PATHS.vector(name) for name in pool] + [
+        PATHS.vector_receipt(name) for name in pool
+    ]
 
 
 def combination_params(wildcards):
@@ -31,18 +33,18 @@ rule study:
         f"logs/{SCALE}/search/{{name}}.log",
     benchmark:
         f"logs/{SCALE}/benchmark/search/{{name}}.tsv"
+    conda:
+        "../envs/optimer.yaml"
+    threads: 1
+    resources:
+        gpu=gpus(PARAMETERS.train.devices),
+        mem_mb=8000,
     params:
         search=section("search"),
         merge=section("merge", "alpha_it", "baselines"),
         benchmark=section("benchmark", "report_items", "backend", "engine", "jobs_per"),
         combination=combination_params,
         seed=PARAMETERS.seed,
-    threads: 1
-    resources:
-        gpu=gpus(PARAMETERS.train.devices),
-        mem_mb=8000,
-    conda:
-        "../envs/optimer.yaml"
     message:
         "Searching merge weights of {wildcards.name}"
     shell:

@@ -56,26 +56,30 @@ for kind, prefix, known in (
             unpack(of(prefix, training_inputs)),
             code=code("training"),
         output:
+            **(
+                {"trajectory": directory(PATHS.trajectory(model))}
+                if kind == "trajectory"
+                else {}
+            ),
             model=directory(PATHS.model(model)),
             receipt=PATHS.model_receipt(model),
             log=PATHS.training_log(model),
-            **({"trajectory": directory(PATHS.trajectory(model))} if kind == "trajectory" else {}),
         log:
             f"logs/{SCALE}/train/{model}.log",
         benchmark:
             f"logs/{SCALE}/benchmark/train/{model}.tsv"
         wildcard_constraints:
             name="|".join(known) or "none",
-        params:
-            model=model,
-            train=of(prefix, training_params),
-            seed=PARAMETERS.seed,
+        conda:
+            "../envs/optimer.yaml"
         threads: 1
         resources:
             gpu=gpus(PARAMETERS.train.devices),
             mem_mb=8000,
-        conda:
-            "../envs/optimer.yaml"
+        params:
+            model=model,
+            train=of(prefix, training_params),
+            seed=PARAMETERS.seed,
         message:
             "Training model {params.model}"
         shell:
@@ -94,11 +98,11 @@ rule fetch:
         f"logs/{SCALE}/benchmark/fetch/{{name}}.tsv"
     wildcard_constraints:
         name="|".join(GIVEN) or "none",
-    params:
-        model=section("model"),
-    threads: 1
     conda:
         "../envs/optimer.yaml"
+    threads: 1
+    params:
+        model=section("model"),
     message:
         "Fetching model {wildcards.name}"
     shell:

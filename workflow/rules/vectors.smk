@@ -29,13 +29,13 @@ for prefix, known in FAMILIES.items():
             f"logs/{SCALE}/benchmark/extract/{model}.tsv"
         wildcard_constraints:
             name="|".join(name for name in [*known, *(GIVEN if not prefix else [])]),
-        params:
-            model=model,
+        conda:
+            "../envs/optimer.yaml"
         threads: 1
         resources:
             mem_mb=16000,
-        conda:
-            "../envs/optimer.yaml"
+        params:
+            model=model,
         message:
             "Extracting the distribution vector of {params.model}"
         shell:
@@ -54,13 +54,13 @@ rule geometry:
         f"logs/{SCALE}/geometry.log",
     benchmark:
         f"logs/{SCALE}/benchmark/geometry.tsv"
-    params:
-        exclude=PARAMETERS.merge.exclude,
+    conda:
+        "../envs/optimer.yaml"
     threads: 1
     resources:
         mem_mb=16000,
-    conda:
-        "../envs/optimer.yaml"
+    params:
+        exclude=PARAMETERS.merge.exclude,
     message:
         "Inner products of all vectors, per layer and in total"
     shell:
