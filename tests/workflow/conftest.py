@@ -16,6 +16,10 @@ MINI = {
     "search": {"trials": 8, "search_items": 20, "rerank_items": 20},
     "benchmark": {"report_items": 20},
     "world": {
+        "n_items": 120,
+        "n_documents": 4000,
+        "n_pretrain_documents": 4000,
+        "n_instruct_documents": 2000,
         "pretrain": {"token_budget": 40_000},
         "instruct": {"token_budget": 20_000},
     },
