@@ -76,7 +76,7 @@ def deepspeed_loop(folder: Path, settings: TrainParams) -> Callable[[torch.Tenso
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=10, help="steps per loop and round")
     options = parser.parse_args()

@@ -70,7 +70,8 @@ def fetch(params: Params, paths: Paths, name: str, report: Callable[[str], None]
 
 
 def refuse_code(folder: Path) -> None:
-    """Raise ArtifactError when a model's config points at code that ships with it."""
+    """Raise ArtifactError when a model needs code that ships with it: an `auto_map`, and an
+    architecture that transformers does not have (where it has, its own is used)."""
     file = folder / "config.json"
     try:
         config = json.loads(file.read_text())
@@ -78,7 +79,11 @@ def refuse_code(folder: Path) -> None:
         raise ArtifactError(
             f"{file}: no readable model config ({error}). Name a folder or Hub id with a model."
         ) from None
-    if "auto_map" in config:
+    if "auto_map" not in config:
+        return
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
         raise ArtifactError(
             f"{file}: this model needs code that ships with it ({config['auto_map']}), which is "
             "never run here. Choose a model whose architecture transformers has itself."
@@ -91,6 +96,7 @@ def _download(
     """Snapshot of a Hub repository at one commit; returns its folder and the commit."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import httpx
 
     try:
         commit = HfApi().model_info(repository, revision=revision).sha
@@ -99,7 +105,7 @@ def _download(
         folder = state / commit
         report(f"fetching {repository} at commit {commit[:12]}")
         snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=PATTERNS)
-    except (HfHubHTTPError, HFValidationError, OSError, RuntimeError) as error:
+    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ArtifactError(
             f"model {repository!r} (revision {revision or 'newest'}) could not be fetched from "

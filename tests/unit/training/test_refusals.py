@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from factories import make_model, save
 from pydantic import ValidationError
 
 from optimer import receipts
@@ -18,7 +17,6 @@ from optimer.experiment import model
 from optimer.paths import Paths
 from optimer.schema import Params
 from optimer.schema.train import TrainParams
-from optimer.tensors import TensorStore
 from optimer.training import settings, train
 
 
@@ -143,44 +141,3 @@ def test_bfloat16_needs_master_weights(world: Callable) -> None:
         ValidationError, match="zero_stage 0 keeps no fp32 master weights for bfloat16"
     ):
         TrainParams.model_validate(values)
-
-
-def given(params: Params, source: str) -> Params:
-    return params.model_copy(update={"model": params.model.model_copy(update={"base": source})})
-
-
-def test_given_model_is_copied_from_a_folder(world: Callable) -> None:
-    params, paths = world()
-    source = paths.results / "elsewhere"
-    save(make_model("llama", seed=3), source)
-    (source / "pytorch_model.bin").write_bytes(b"never read")
-    receipt = train(given(params, str(source)), paths, "base", report=lambda line: None)
-    assert receipt["commit"] is None
-    assert sorted(receipt["files"]) == [
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json",
-    ]  # fmt: skip
-    assert receipt["dtypes"] == ["float32"]
-    assert TensorStore.open(paths.model("base")).names() == TensorStore.open(source).names()
-
-
-def test_given_model_with_code_or_without_safetensors(world: Callable) -> None:
-    params, paths = world()
-    source = paths.results / "elsewhere"
-    save(make_model("llama"), source)
-    config = source / "config.json"
-    plain = config.read_text()
-    config.write_text(json.dumps(json.loads(plain) | {"auto_map": {"AutoModel": "code.Net"}}))
-    with pytest.raises(ArtifactError, match="needs code that ships with it"):
-        train(given(params, str(source)), paths, "base", report=lambda line: None)
-    config.write_text(plain)
-    (source / "model.safetensors").rename(source / "pytorch_model.bin")
-    with pytest.raises(ArtifactError, match="a pickle; only safetensors are read"):
-        train(given(params, str(source)), paths, "base", report=lambda line: None)
-
-
-def test_given_model_that_is_nowhere(world: Callable) -> None:
-    params, paths = world()
-    with pytest.raises(ArtifactError, match=r"'no/such/folder/at/all' .* could not be fetched"):
-        train(given(params, "no/such/folder/at/all"), paths, "base", report=lambda line: None)
-    assert not paths.model_receipt("base").exists()

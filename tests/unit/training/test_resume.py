@@ -208,16 +208,19 @@ def test_disk_full_while_a_checkpoint_is_written(world: Callable) -> None:
 
 
 @pytest.mark.slow
-def test_workers_die_with_the_command(world: Callable, tmp_path: Path) -> None:
-    params, paths = world(n=80000, devices=2, micro_batch_size=4, zero_stage=3)
+def test_workers_die_with_the_command_and_resume(world: Callable, tmp_path: Path) -> None:
+    params, paths = world(n=480, devices=2, micro_batch_size=4, zero_stage=3, resume_steps=5)
+    train(params, paths, "cpt_ja", report=silent)
+    expected, expected_losses = weights(paths), losses(paths)
+    paths.model_receipt("cpt_ja").unlink()
     (tmp_path / "params.json").write_text(params.model_dump_json())
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_root())}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment)
     try:
         deadline = time.monotonic() + 180
-        while not _live_log(paths) and process.poll() is None:
+        while len(_live_log(paths)) < 13 and process.poll() is None:
             assert time.monotonic() < deadline
-            time.sleep(0.1)
+            time.sleep(0.01)
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) >= 3  # the launcher and two workers
     finally:
@@ -225,3 +228,14 @@ def test_workers_die_with_the_command(world: Callable, tmp_path: Path) -> None:
         process.wait(60)
     _gone, alive = psutil.wait_procs(started, timeout=20)
     assert alive == []
+    receipt = train(params, paths, "cpt_ja", report=silent)
+    assert 10 <= receipt["resumed_after_step"] < 60
+    assert weights(paths) == expected
+    assert losses(paths) == expected_losses
+
+
+@pytest.mark.slow
+def test_error_of_a_worker_is_the_error_of_the_command(world: Callable) -> None:
+    params, paths = world(devices=2, micro_batch_size=4, learning_rate=1e20, clip=1e20)
+    with pytest.raises(TrainingError, match="the loss of cpt_ja is nan at step"):
+        train(params, paths, "cpt_ja", report=silent)
