@@ -45,7 +45,7 @@ lint: setup
 
 # Compile the pins: plain `name==version` lines, no addresses, no local version labels.
 requirements: setup
-	for name in optimer dev; do \
+	for name in optimer dev japanese vllm; do \
 	  $(UV) pip compile --quiet --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
 	    --python-version 3.11 requirements/$$name.in | sed 's/+cpu$$//' > requirements/$$name.txt; \
 	done

@@ -39,11 +39,10 @@ def code(*packages):
     files = []
     for package in packages:
         place = root / package
-        files += (
-            sorted(place.rglob("*.py"))
-            if place.is_dir()
-            else [place.with_suffix(".py")]
-        )
+        if place.is_dir():
+            files += sorted([*place.rglob("*.py"), *place.rglob("*.yaml")])
+        else:
+            files.append(place.with_suffix(".py"))
     return [os.path.relpath(file) for file in files]
 
 
