@@ -11,10 +11,10 @@ TABLES = [
 FIGURE_INPUTS = {
     "fig3_cosine": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
     "fig4_pca": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
-    "fig5_trajectory": [PATHS.geometry],
+    "fig5_trajectory": [PATHS.geometry] + [PATHS.best(name) for name in COMBINATIONS],
     "fig6_search": [
         PATHS.trials(PARAMETERS.report.figures_combination),
-        PATHS.best(PARAMETERS.report.figures_combination),
+        *[PATHS.best(name) for name in COMBINATIONS],
     ],
     "fig8_layers": [PATHS.geometry],
 }
