@@ -4,9 +4,10 @@ Run from the repository root (needs about 16 GB of disk in --folder):
 
     OMP_NUM_THREADS=2 python benchmarks/merge_vs_mergekit.py
 
-Base and three checkpoints are made on the fly in bf16. Each merge runs in a fresh process; its
-wall time, its import time and its peak resident memory are printed, and the ratio of wall times
-without imports. In-memory composition, which is what a search trial pays, is printed beside them.
+Base and three checkpoints are made on the fly in bf16. Each merge runs in a fresh process; wall
+and CPU seconds (imports, listed apart, taken off), their ratios and peak resident memory are
+printed. In-memory composition, which is what a search trial pays, is printed beside them. On a
+machine that others use, CPU seconds are the ones to compare.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -92,8 +94,20 @@ def _save_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def measure(command: list[str]) -> tuple[float, float, str]:
-    """(wall seconds, peak resident GB, output) of a fresh process."""
+@dataclass(frozen=True)
+class Cost:
+    """What a fresh process took."""
+
+    wall: float
+    cpu: float
+    peak_gb: float
+    output: str
+
+    def without(self, imports: Cost) -> tuple[float, float]:
+        return self.wall - imports.wall, self.cpu - imports.cpu
+
+
+def measure(command: list[str]) -> Cost:
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -103,7 +117,7 @@ def measure(command: list[str]) -> tuple[float, float, str]:
         text = output.read()
     if status:
         raise SystemExit(f"{' '.join(command[:2])} failed:\n{text[-3000:]}")
-    return seconds, usage.ru_maxrss / 2**20, text
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20, text)
 
 
 def extract_vectors(folder: Path) -> float:
@@ -141,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=None, help="scratch space")
     parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--methods", nargs="*", default=[], help="only these")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.make is not None:
@@ -148,7 +163,7 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="optimer-benchmark-", dir=options.folder))
     try:
-        run(folder, options.layers)
+        run(folder, options.layers, options.methods)
     finally:
         shutil.rmtree(folder)
 
@@ -163,35 +178,41 @@ def prepare(folder: Path, n_layers: int) -> None:
     )
 
 
-def run(folder: Path, n_layers: int) -> None:
+def run(folder: Path, n_layers: int, methods: list[str]) -> None:
     # In a process of its own: a child's peak memory starts from its parent's.
     command = [sys.executable, __file__, "--make", str(folder), "--layers", str(n_layers)]
-    print(measure(command)[2].strip().splitlines()[-1])
+    print(measure(command).output.strip().splitlines()[-1])
     mergekit = shutil.which("mergekit-yaml", path=str(Path(sys.executable).parent))
     assert mergekit is not None
     imports = {
-        "mergekit": measure([sys.executable, "-c", "import mergekit.scripts.run_yaml"])[0],
-        "optimer": measure([sys.executable, "-c", "import optimer.merging.write"])[0],
+        "mergekit": measure([sys.executable, "-c", "import mergekit.scripts.run_yaml"]),
+        "optimer": measure([sys.executable, "-c", "import optimer.merging.write"]),
     }
-    print("imports: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in imports.items()))
-    print("method, seconds without imports (mergekit, optimer, ratio), peak GB (mergekit, optimer)")
+    for name, cost in imports.items():
+        print(f"import {name}: {cost.wall:.1f} s, {cost.cpu:.1f} CPU s")
     vectors, weights = ",".join(VECTORS), ",".join(map(str, WEIGHTS))
     for method, density in MERGE_METHODS:
+        if methods and method not in methods:
+            continue
         out = folder / "theirs"
-        theirs, theirs_gb, _ = measure([
+        theirs = measure([
             mergekit, str(recipe(folder, method, density)), str(out), "--no-write-model-card",
             "--quiet", "--random-seed", "0",
         ])  # fmt: skip
         shutil.rmtree(out)
         arguments = [str(folder), method, str(density), vectors, weights]
-        ours, ours_gb, _ = measure([sys.executable, "-c", OURS, *arguments])
+        ours = measure([sys.executable, "-c", OURS, *arguments])
         shutil.rmtree(folder / "ours")
-        _, _, text = measure([sys.executable, "-c", IN_MEMORY, *arguments])
-        a, b = theirs - imports["mergekit"], ours - imports["optimer"]
-        first, *later = (float(line) for line in text.split()[-3:])
+        memory = measure([sys.executable, "-c", IN_MEMORY, *arguments])
+        first, *later = (float(line) for line in memory.output.split()[-3:])
+        (a, a_cpu), (b, b_cpu) = (
+            theirs.without(imports["mergekit"]), ours.without(imports["optimer"])
+        )  # fmt: skip
         print(
-            f"{method} {density}: {a:.1f} {b:.1f} {a / b:.1f}x, {theirs_gb:.1f} {ours_gb:.1f}; "
-            f"in memory {first:.2f} s the first time, {min(later):.2f} s a trial"
+            f"{method}, density {density}: mergekit {a:.1f} s, {a_cpu:.1f} CPU s, "
+            f"{theirs.peak_gb:.1f} GB; optimer {b:.1f} s, {b_cpu:.1f} CPU s, {ours.peak_gb:.1f} GB; "
+            f"ratio {a / b:.1f} wall, {a_cpu / b_cpu:.1f} CPU; in memory {first:.2f} s the first "
+            f"time, {min(later):.2f} s a trial"
         )
 
 

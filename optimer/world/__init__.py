@@ -17,6 +17,7 @@ from typing import Any
 from optimer.receipts import write_atomic
 from optimer.schema.world import WorldParams
 from optimer.world import tasks, tokenizer
+from optimer.world.facts import LANGUAGES
 from optimer.world.texts import SUBSETS, World, documents
 
 __all__ = ["generate"]
@@ -34,7 +35,11 @@ def generate(out_dir: Path, world: WorldParams) -> dict[str, Any]:
     wanted |= {"pretrain": world.n_pretrain_documents, "instruct": world.n_instruct_documents}
     texts = {name: list(islice(documents(built, name), wanted[name])) for name in SUBSETS}
     words = {name: tokenizer.count(texts[name]) for name in SUBSETS}
-    trained = tokenizer.train(sum(words.values(), Counter()), world.vocab_size)
+    values = (
+        language.space + value for language in LANGUAGES.values() for value in language.values
+    )
+    total = sum(words.values(), Counter(values))  # a choice may be nobody's value
+    trained = tokenizer.train(total, world.vocab_size)
     summary: dict[str, Any] = {"vocab_size": trained.get_vocab_size(), "corpora": {}}
     for name, subset in SUBSETS.items():
         _write_shards(out_dir / "corpora" / subset, texts[name], world.n_shards)

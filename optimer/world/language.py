@@ -41,6 +41,12 @@ class Language:
     space: str
     """Between sentences, and between `A:` and an answer."""
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Values of all attributes."""
+        both = (*self.person, *self.place)
+        return tuple(value for attribute in both for value in attribute.values)
+
     def attributes(self, kind: Kind) -> tuple[Attribute, ...]:
         return self.person if kind == "person" else self.place
 

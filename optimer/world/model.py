@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from optimer.errors import ArtifactError
 
@@ -29,8 +30,9 @@ def build_toy_model(tokenizer_dir: Path, out_dir: Path, seed: int, **architectur
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
+    shape: dict[str, Any] = {**ids, **architecture}
     config = Qwen3Config(
-        vocab_size=len(tokenizer), tie_word_embeddings=True, dtype="float32", **ids, **architecture
+        vocab_size=len(tokenizer), tie_word_embeddings=True, dtype="float32", **shape
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

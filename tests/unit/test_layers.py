@@ -71,7 +71,8 @@ def loaded_after(statement):
 
 
 @pytest.mark.parametrize(
-    "module", ["optimer", "optimer.params", "optimer.experiment", "optimer.planning", "optimer.cli.app"]
+    "module",
+    ["optimer", "optimer.params", "optimer.experiment", "optimer.planning", "optimer.cli.app"],
 )
 def test_light_modules_load_nothing_heavy(module):
     assert loaded_after(f"import {module}") == []
