@@ -3,7 +3,8 @@
     python workflow/seeds.py --scale tiny --seeds 0 1 2 3 4
 
 The world (facts, texts, questions) stays frozen; `seed` moves data order, initialisation, splits,
-masks and samplers. Each seed runs in `work/{scale}/seeds/{seed}/` and can be resumed. Writes
+masks and samplers. Each seed runs in `work/{scale}/seeds/{seed}/` and can be resumed; the seed of
+params.yaml is taken from `results/{scale}/` where that run is complete. Writes
 results/{scale}/tables/table1_seeds.{csv,md}.
 """
 
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from optimer.params import load
 from optimer.paths import PARAMS, SOURCES, Paths
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,14 +49,18 @@ def main() -> int:
     parser.add_argument("--scale", default="tiny")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     arguments = parser.parse_args()
+    own = Paths(arguments.scale)
     folders = []
     for seed in arguments.seeds:
-        folder = ROOT / Paths(arguments.scale).work / "seeds" / str(seed)
+        if seed == load(PARAMS, arguments.scale).seed and own.table("table1").exists():
+            folders.append(str(own.results))
+            continue
+        folder = ROOT / own.work / "seeds" / str(seed)
         prepare(folder)
         print(f"--- seed {seed}: {folder.relative_to(ROOT)}", flush=True)
         if status := run(arguments.scale, seed, folder):
             return status
-        folders.append(str(folder / Paths(arguments.scale).results))
+        folders.append(str(folder / own.results))
     gather = ["optimer", "report", "seeds", *folders, "--scale", arguments.scale]
     return subprocess.run(gather, cwd=ROOT, check=False).returncode
 
