@@ -210,9 +210,9 @@ def run(folder: Path, n_layers: int, methods: list[str]) -> None:
         )  # fmt: skip
         print(
             f"{method}, density {density}: mergekit {a:.1f} s, {a_cpu:.1f} CPU s, "
-            f"{theirs.peak_gb:.1f} GB; optimer {b:.1f} s, {b_cpu:.1f} CPU s, {ours.peak_gb:.1f} GB; "
-            f"ratio {a / b:.1f} wall, {a_cpu / b_cpu:.1f} CPU; in memory {first:.2f} s the first "
-            f"time, {min(later):.2f} s a trial"
+            f"{theirs.peak_gb:.1f} GB; optimer {b:.1f} s, {b_cpu:.1f} CPU s, "
+            f"{ours.peak_gb:.1f} GB; ratio {a / b:.1f} wall, {a_cpu / b_cpu:.1f} CPU; "
+            f"in memory {first:.2f} s the first time, {min(later):.2f} s a trial"
         )
 
 
