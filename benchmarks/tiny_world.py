@@ -5,8 +5,8 @@
 Arguments are working directories of finished runs of scale tiny (`workflow/seeds.py` makes them).
 Prints, as mean ± standard deviation over the runs: cosines and relative norms of the vectors; each
 dataset's own benchmark for the IT model, for CPT alone and for IT + CPT (Table 1's single rows);
-on all other benchmarks, what CPT alone costs; and on the benchmarks that a combination is after, the
-searched merge beside the uniform ones and DataMix (Table 1's Avg also counts what nobody trained).
+on all other benchmarks, what CPT alone costs; on the benchmarks that a combination is after, the
+searched merge beside the uniform ones and DataMix (Avg of Table 1 also counts the others).
 """
 
 from __future__ import annotations
