@@ -13,7 +13,9 @@ GROUPS = (
 )
 # vLLM lives in an environment of its own (`make setup-vllm`).
 SCORER = (
-    ".venv-vllm/bin/optimer" if PARAMETERS.benchmark.backend == "vllm" else "optimer"
+    ".venv-vllm/bin/optimer benchmark"
+    if PARAMETERS.benchmark.backend == "vllm"
+    else "optimer benchmark"
 )
 
 
@@ -23,17 +25,6 @@ rule benchmark:
         [PATHS.samples(row) for row in ROWS],
         [PATHS.merged_receipt(row) for row in MERGED],
         PATHS.mergekit_parity,
-
-
-def vectors_of(rows):
-    """Everything a merge of these rows reads."""
-    needed = []
-    for row in (ROWS[name] for name in rows):
-        needed += [PATHS.vector(name) for name in row.vectors]
-        needed += [PATHS.vector_receipt(name) for name in row.vectors]
-        if row.merge_method and row.weights is None:
-            needed.append(PATHS.best(row.block))
-    return sorted(set(needed))
 
 
 for group, members in GROUPS.items():
@@ -62,13 +53,14 @@ for group, members in GROUPS.items():
             resources:
                 mem_mb=16000,
             params:
+                job=JOB,
                 rows=" ".join(to_merge),
                 merge=section("merge"),
                 seed=PARAMETERS.seed,
             message:
                 f"Writing the merged models of {group}"
             shell:
-                "OMP_NUM_THREADS={threads} optimer merge run {params.rows} {JOB} 2>&1 | tee {log}"
+                "OMP_NUM_THREADS={threads} optimer merge run {params.rows} {params.job} 2>&1 | tee {log}"
 
     rule:
         name:
@@ -93,13 +85,15 @@ for group, members in GROUPS.items():
             gpu=gpus(PARAMETERS.train.devices),
             mem_mb=8000,
         params:
+            job=JOB,
+            scorer=SCORER,
             rows=" ".join(members),
             benchmark=section("benchmark", "jobs_per"),
             seed=PARAMETERS.seed,
         message:
             f"Scoring {group} on every benchmark"
         shell:
-            "OMP_NUM_THREADS={threads} {SCORER} benchmark {params.rows} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} {params.scorer} {params.rows} {params.job} 2>&1 | tee {log}"
 
 
 rule mergekit_parity:
@@ -119,8 +113,9 @@ rule mergekit_parity:
     resources:
         mem_mb=16000,
     params:
+        job=JOB,
         merge=section("merge"),
     message:
         "Merging every recipe with mergekit and comparing"
     shell:
-        "OMP_NUM_THREADS={threads} optimer merge parity {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer merge parity {params.job} 2>&1 | tee {log}"

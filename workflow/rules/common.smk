@@ -1,4 +1,4 @@
-# What the rule files share: params, paths, and the code each job depends on. No rules here.
+# Shared by all phases (params, paths, code and inputs of jobs). Nothing here makes a file.
 import csv
 import json
 import os
@@ -82,3 +82,53 @@ def tokenizer_inputs(wildcards=None):
 def gpus(count):
     """GPUs a job holds: none where the scale runs on CPU."""
     return 0 if PARAMETERS.world else count
+
+
+def mixture_inputs(name):
+    model = experiment.model(PARAMETERS, name)
+    receipts = [PATHS.corpus_receipt(dataset) for dataset in model.datasets]
+    # The ratio edge: DataMix retrained at the ratios that the search found.
+    return receipts + ([PATHS.best(model.combination)] if model.kind == "ratio" else [])
+
+
+def training_inputs(name):
+    model = experiment.model(PARAMETERS, name)
+    inputs = {
+        "mixture": PATHS.mixture(model.name),
+        "corpora": [PATHS.corpus(dataset) for dataset in model.datasets],
+    }
+    if model.parent:
+        inputs["parent"] = PATHS.model_receipt(model.parent)
+        inputs["weights"] = PATHS.model(model.parent)
+    else:
+        inputs["tokenizer"] = PATHS.world_receipt
+    return inputs
+
+
+def training_params(name):
+    own = section("world") if experiment.model(PARAMETERS, name).parent is None else ""
+    if experiment.model(PARAMETERS, name).kind == "instruct":
+        own = PARAMETERS.world.instruct.model_dump_json()
+    return section("train", "trajectory") + own
+
+
+def pool_inputs(wildcards):
+    pool = ("it", *experiment.search_pool(PARAMETERS, wildcards.name)[1:])
+    return [PATHS.vector(name) for name in pool] + [
+        PATHS.vector_receipt(name) for name in pool
+    ]
+
+
+def combination_params(wildcards):
+    return PARAMETERS.combinations[wildcards.name].model_dump_json()
+
+
+def vectors_of(rows):
+    """Everything a merge of these rows reads."""
+    needed = []
+    for row in (ROWS[name] for name in rows):
+        needed += [PATHS.vector(name) for name in row.vectors]
+        needed += [PATHS.vector_receipt(name) for name in row.vectors]
+        if row.merge_method and row.weights is None:
+            needed.append(PATHS.best(row.block))
+    return sorted(set(needed))

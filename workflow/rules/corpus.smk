@@ -20,11 +20,12 @@ rule resolved_params:
     conda:
         "../envs/optimer.yaml"
     params:
+        job=JOB,
         all=PARAMETERS.model_dump_json(),
     message:
         "Writing the resolved params of scale {SCALE}"
     shell:
-        "optimer params {JOB} --out {output} > {log} 2>&1"
+        "optimer params {params.job} --out {output} > {log} 2>&1"
 
 
 if PARAMETERS.world:
@@ -43,11 +44,12 @@ if PARAMETERS.world:
             "../envs/optimer.yaml"
         threads: 1
         params:
+            job=JOB,
             world=section("world"),
         message:
             "Generating the world of scale {SCALE}: corpora, tokenizer, benchmarks"
         shell:
-            "OMP_NUM_THREADS={threads} optimer corpus world {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} optimer corpus world {params.job} 2>&1 | tee {log}"
 
 
 rule overlap:
@@ -65,12 +67,13 @@ rule overlap:
         "../envs/optimer.yaml"
     threads: 1
     params:
+        job=JOB,
         columns=json.dumps([c.model_dump() for c in PARAMETERS.benchmark.columns]),
         decontamination=PARAMETERS.corpus.decontamination.model_dump_json(),
     message:
         "Indexing the n-grams of all benchmark items"
     shell:
-        "OMP_NUM_THREADS={threads} optimer corpus overlap {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer corpus overlap {params.job} 2>&1 | tee {log}"
 
 
 rule sample:
@@ -93,20 +96,14 @@ rule sample:
     resources:
         mem_mb=4000,
     params:
+        job=JOB,
         corpus=section("corpus", "datasets"),
         sources=lambda wildcards: source_rows(wildcards.name),
         seed=PARAMETERS.seed,
     message:
         "Sampling and packing corpus {wildcards.name}"
     shell:
-        "OMP_NUM_THREADS={threads} optimer corpus sample {wildcards.name} {JOB} 2>&1 | tee {log}"
-
-
-def mixture_inputs(name):
-    model = experiment.model(PARAMETERS, name)
-    receipts = [PATHS.corpus_receipt(dataset) for dataset in model.datasets]
-    # The ratio edge: DataMix retrained at the ratios that the search found.
-    return receipts + ([PATHS.best(model.combination)] if model.kind == "ratio" else [])
+        "OMP_NUM_THREADS={threads} optimer corpus sample {wildcards.name} {params.job} 2>&1 | tee {log}"
 
 
 # Models retrained at OptiMer's ratios lie in folders of their own, hence a second pattern.
@@ -119,7 +116,7 @@ for prefix, known in FAMILIES.items():
             of(prefix, mixture_inputs),
             code=code("corpus/mixture"),
         output:
-            PATHS.mixture(prefix + "{name}"),
+            PATHS.mixture(f"{prefix}{{name}}"),
         log:
             f"logs/{SCALE}/mix/{prefix}{{name}}.log",
         benchmark:
@@ -130,10 +127,11 @@ for prefix, known in FAMILIES.items():
             "../envs/optimer.yaml"
         threads: 1
         params:
-            model=prefix + "{name}",
+            job=JOB,
+            model=f"{prefix}{{name}}",
             budget=PARAMETERS.corpus.token_budget,
             seed=PARAMETERS.seed,
         message:
             "Choosing the sequences of model {params.model}"
         shell:
-            "OMP_NUM_THREADS={threads} optimer corpus mix {params.model} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} optimer corpus mix {params.model} {params.job} 2>&1 | tee {log}"

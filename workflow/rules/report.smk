@@ -53,12 +53,13 @@ rule table1:
         "../envs/optimer.yaml"
     threads: 1
     params:
+        job=JOB,
         report=section("report"),
         columns=[column.name for column in PARAMETERS.benchmark.columns],
     message:
         "Table 1"
     shell:
-        "OMP_NUM_THREADS={threads} optimer report table1 {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer report table1 {params.job} 2>&1 | tee {log}"
 
 
 rule weights:
@@ -73,10 +74,12 @@ rule weights:
     conda:
         "../envs/optimer.yaml"
     threads: 1
+    params:
+        job=JOB,
     message:
         "Merge weights of every combination"
     shell:
-        "OMP_NUM_THREADS={threads} optimer report weights {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer report weights {params.job} 2>&1 | tee {log}"
 
 
 for figure in FIGURES:
@@ -98,9 +101,10 @@ for figure in FIGURES:
             "../envs/optimer.yaml"
         threads: 1
         params:
+            job=JOB,
             figure=figure,
             report=section("report"),
         message:
             f"Drawing {figure}"
         shell:
-            "OMP_NUM_THREADS={threads} optimer report {params.figure} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} optimer report {params.figure} {params.job} 2>&1 | tee {log}"

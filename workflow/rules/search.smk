@@ -8,17 +8,6 @@ rule search:
         [PATHS.recipe(name) for name in COMBINATIONS],
 
 
-def pool_inputs(wildcards):
-    pool = ("it", *experiment.search_pool(PARAMETERS, wildcards.name)[1:])
-    return [PATHS.vector(name) for name in pool] + [
-        PATHS.vector_receipt(name) for name in pool
-    ]
-
-
-def combination_params(wildcards):
-    return PARAMETERS.combinations[wildcards.name].model_dump_json()
-
-
 rule study:
     input:
         base=PATHS.model("base"),
@@ -40,6 +29,7 @@ rule study:
         gpu=gpus(PARAMETERS.train.devices),
         mem_mb=8000,
     params:
+        job=JOB,
         search=section("search"),
         merge=section("merge", "alpha_it", "baselines"),
         benchmark=section("benchmark", "report_items", "backend", "engine", "jobs_per"),
@@ -48,4 +38,4 @@ rule study:
     message:
         "Searching merge weights of {wildcards.name}"
     shell:
-        "OMP_NUM_THREADS={threads} optimer search {wildcards.name} {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer search {wildcards.name} {params.job} 2>&1 | tee {log}"

@@ -20,34 +20,13 @@ rule ratio:
         [PATHS.vector(name) for name in RATIO],
 
 
-def training_inputs(name):
-    model = experiment.model(PARAMETERS, name)
-    inputs = {
-        "mixture": PATHS.mixture(model.name),
-        "corpora": [PATHS.corpus(dataset) for dataset in model.datasets],
-    }
-    if model.parent:
-        inputs["parent"] = PATHS.model_receipt(model.parent)
-        inputs["weights"] = PATHS.model(model.parent)
-    else:
-        inputs["tokenizer"] = PATHS.world_receipt
-    return inputs
-
-
-def training_params(name):
-    own = section("world") if experiment.model(PARAMETERS, name).parent is None else ""
-    if experiment.model(PARAMETERS, name).kind == "instruct":
-        own = PARAMETERS.world.instruct.model_dump_json()
-    return section("train", "trajectory") + own
-
-
 # One rule for each set of outputs: plain, with a trajectory, and at OptiMer's ratios.
 for kind, prefix, known in (
     ("model", "", [name for name in FAMILIES[""] if name not in TRAJECTORIES]),
     ("trajectory", "", TRAJECTORIES),
     ("ratio", "ratio_", FAMILIES["ratio_"]),
 ):
-    model = prefix + "{name}"
+    model = f"{prefix}{{name}}"
 
     rule:
         name:
@@ -77,13 +56,14 @@ for kind, prefix, known in (
             gpu=gpus(PARAMETERS.train.devices),
             mem_mb=8000,
         params:
+            job=JOB,
             model=model,
             train=of(prefix, training_params),
             seed=PARAMETERS.seed,
         message:
             "Training model {params.model}"
         shell:
-            "OMP_NUM_THREADS={threads} optimer train {params.model} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} optimer train {params.model} {params.job} 2>&1 | tee {log}"
 
 
 rule fetch:
@@ -102,8 +82,9 @@ rule fetch:
         "../envs/optimer.yaml"
     threads: 1
     params:
+        job=JOB,
         model=section("model"),
     message:
         "Fetching model {wildcards.name}"
     shell:
-        "OMP_NUM_THREADS={threads} optimer train {wildcards.name} {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer train {wildcards.name} {params.job} 2>&1 | tee {log}"

@@ -9,7 +9,7 @@ rule vectors:
 
 
 for prefix, known in FAMILIES.items():
-    model = prefix + "{name}"
+    model = f"{prefix}{{name}}"
 
     rule:
         name:
@@ -35,11 +35,12 @@ for prefix, known in FAMILIES.items():
         resources:
             mem_mb=16000,
         params:
+            job=JOB,
             model=model,
         message:
             "Extracting the distribution vector of {params.model}"
         shell:
-            "OMP_NUM_THREADS={threads} optimer vectors extract {params.model} {JOB} 2>&1 | tee {log}"
+            "OMP_NUM_THREADS={threads} optimer vectors extract {params.model} {params.job} 2>&1 | tee {log}"
 
 
 rule geometry:
@@ -60,8 +61,9 @@ rule geometry:
     resources:
         mem_mb=16000,
     params:
+        job=JOB,
         exclude=PARAMETERS.merge.exclude,
     message:
         "Inner products of all vectors, per layer and in total"
     shell:
-        "OMP_NUM_THREADS={threads} optimer vectors geometry {JOB} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} optimer vectors geometry {params.job} 2>&1 | tee {log}"
