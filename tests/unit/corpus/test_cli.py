@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import yaml
 from corpus_files import ROOT, document, write_gzip
 from typer.testing import CliRunner
 
@@ -21,12 +22,9 @@ def call(*arguments: str):
 
 
 def test_sample_then_mix(workplace: Path) -> None:
-    text = (ROOT / "params.yaml").read_text()
-    head, tiny = text.split("\n  tiny:", 1)
-    for old, new in (("token_budget: 200000", "token_budget: 640"), ("{ngram: 13}", "{ngram: 0}")):
-        assert tiny.count(old) == 1
-        tiny = tiny.replace(old, new)
-    Path("params.yaml").write_text(f"{head}\n  tiny:{tiny}")
+    edited = yaml.safe_load((ROOT / "params.yaml").read_text())
+    edited["scales"]["tiny"]["corpus"] |= {"token_budget": 640, "decontamination": {"ngram": 0}}
+    Path("params.yaml").write_text(yaml.safe_dump(edited))
     write_gzip(Path("corpora/en/x/0000.jsonl.gz"), [document(i, i, i) for i in range(500)])
     result = call("sample", "en")
     assert result.exit_code == 0, result.output
