@@ -17,8 +17,6 @@ import statistics
 import sys
 from pathlib import Path
 
-import yaml
-
 from optimer import experiment
 from optimer.params import load
 from optimer.paths import Paths
@@ -43,7 +41,7 @@ def measure(folder: Path) -> dict[str, float]:
     os.chdir(folder)
     try:
         paths = Paths("tiny")
-        seed = yaml.safe_load(paths.resolved_params.read_text())["seed"]
+        seed = json.loads(paths.scores("base_pt").read_text())["seed"]
         params = load(scale="tiny", overrides={"seed": seed})
         tokenizer = transformers.AutoTokenizer.from_pretrained(paths.model("base"))
         harness = Harness(params, paths, tokenizer)

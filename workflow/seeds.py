@@ -31,13 +31,14 @@ def prepare(folder: Path) -> None:
 
 
 def run(scale: str, seed: int, folder: Path) -> int:
-    """Exit status of Snakemake for one seed, up to Table 1."""
+    """Exit status of Snakemake for one seed, up to Table 1 and the geometry of its vectors."""
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(folder), "--cores", "all", "--quiet", "rules", "--rerun-incomplete",
-        "--config", f"scale={scale}", f"seed={seed}", "--", str(Paths(scale).table("table1")),
+        "--config", f"scale={scale}", f"seed={seed}", "--",
+        str(Paths(scale).table("table1")), str(Paths(scale).geometry),
     ]  # fmt: skip
-    unlock = [*command[:-2], "--unlock"]
+    unlock = [*command[: command.index("--")], "--unlock"]
     if any((folder / ".snakemake" / "locks").glob("*")):
         subprocess.run(unlock, check=False, capture_output=True)
     return subprocess.run(command, check=False).returncode
