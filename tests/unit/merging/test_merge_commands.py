@@ -72,7 +72,8 @@ def test_vectors_and_geometry(workplace):
     found = json.loads(PATHS.geometry.read_text())
     assert found["names"][:3] == ["it", "cpt_en", "cpt_ja"]
     point = found["trajectory"]["cpt_ja"][0]
-    assert (point["step"], point["tokens"]) == (10, 10 * 32 * 64)
+    params = load(Path("params.yaml"), "tiny")
+    assert (point["step"], point["tokens"]) == (10, 10 * params.train.batch_size * 64)
     assert point["gram_row"] == pytest.approx(found["gram"][1], rel=1e-4, abs=1e-6)
 
 
