@@ -71,7 +71,9 @@ class Params(Section):
                 f"model.{uses_world[0]} is `world`, but this scale has no `world` section; "
                 "name a model or add the section"
             )
-        for method in {self.merge.method, *self.merge.baselines} - {"task_arithmetic"}:
+        for method in {self.merge.method, *self.merge.baselines}:
+            if method == "task_arithmetic":  # it has no masks
+                continue
             density = self.merge.density.get(method)
             if density is None or not 0 < density <= 1:
                 raise ValueError(f"merge.density.{method} must be in (0, 1], got {density}; set it")
