@@ -74,7 +74,7 @@ class Params(Section):
         for method in {self.merge.method, *self.merge.baselines}:
             if method == "task_arithmetic":  # it has no masks
                 continue
-            density = self.merge.density.get(method)
+            density = dict(self.merge.density).get(method)  # pyright: ignore[reportArgumentType]
             if density is None or not 0 < density <= 1:
                 raise ValueError(f"merge.density.{method} must be in (0, 1], got {density}; set it")
         if self.report.figures_combination not in self.combinations:
