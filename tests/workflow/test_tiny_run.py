@@ -74,7 +74,8 @@ def test_mergekit_agrees_with_every_merged_row(finished):
     with (folder / "results/tiny/benchmark/mergekit_parity.csv").open() as table:
         rows = list(csv.DictReader(table))
     assert len(rows) == 26
-    assert max(float(row["share_different"]) for row in rows) < 0.01
+    # One fp32 rounding at most: where masks matter mergekit merges exported masked models.
+    assert max(float(row["max_abs"]) for row in rows) < 1e-6
 
 
 def test_scored_and_shipped_winner_are_the_same_weights(finished):
