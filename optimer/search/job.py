@@ -16,7 +16,8 @@ from optimer.merging.recipe import recipe
 from optimer.paths import Paths
 from optimer.schema import Params
 from optimer.search.api import SearchResult, search
-from optimer.search.engine import HuggingFaceEngine, evaluate
+from optimer.search.engines import evaluate
+from optimer.search.engines.huggingface import HuggingFaceEngine
 from optimer.search.export import best_document, trials_csv, write_yaml
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from optimer.errors import SearchError
+from optimer.evaluation.itemscores import ItemScores
 from optimer.schema.search import SearchParams
 from optimer.search.sampler import CountedSampler
 
@@ -41,11 +42,19 @@ class Outcome:
     seconds_score: float = 0.0
     checksum: str = ""
     """Checksum of the composed weights, so that the shipped model can be compared with it."""
+    items: Mapping[str, ItemScores] | None = field(default=None, compare=False, repr=False)
+    """Record of every item by task; kept beside the study, not in it."""
 
     @property
     def objective(self) -> float:
         """Unweighted mean over the proxy tasks, in percent."""
         return sum(self.scores.values()) / len(self.scores)
+
+    def stored(self) -> dict[str, Any]:
+        """What the study itself keeps: everything but the items."""
+        return {
+            item.name: getattr(self, item.name) for item in fields(self) if item.name != "items"
+        }
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ def run(
             if not _finished(asked[number])
         }
         for number, outcome in outcomes.items():
-            study._storage.set_trial_user_attr(asked[number]._trial_id, _OUTCOME, asdict(outcome))
+            study._storage.set_trial_user_attr(asked[number]._trial_id, _OUTCOME, outcome.stored())
             study.tell(number, outcome.objective)
     done = study.get_trials(deepcopy=False)[: settings.trials]
     return [_trial(item, settings, ranges) for item in done]

@@ -1,0 +1,43 @@
+"""Engines: a live model that takes merge weights and answers items.
+
+Who owns what: the process of a search worker owns the study and the tasks; its engine owns the
+model. The Hugging Face engine lives in that process. vLLM's engine lives there too and talks to
+its own worker processes (one per tensor-parallel rank), which hold base and vectors: a trial sends
+them K floats and gets a checksum back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from optimer.evaluation.itemscores import ItemScores
+from optimer.evaluation.splits import Split
+from optimer.search.study import Outcome, Weights
+
+
+class Engine(Protocol):
+    """What a search needs of an engine."""
+
+    def compose(self, weights: Mapping[str, float]) -> str:
+        """Make θ(w) the live model; returns the checksum of its weights."""
+        ...
+
+    def score(self, split: Split) -> dict[str, ItemScores]:
+        """The live model's record on every proxy task."""
+        ...
+
+    def close(self) -> None:
+        """Give memory and processes back."""
+        ...
+
+
+def evaluate(engine: Engine, weights: Weights, split: Split) -> Outcome:
+    """Compose, score, and time both."""
+    started = time.perf_counter()
+    digest = engine.compose(weights)
+    composed = time.perf_counter()
+    items = engine.score(split)
+    scores = {name: record.percent for name, record in items.items()}
+    return Outcome(scores, composed - started, time.perf_counter() - composed, digest, items=items)
