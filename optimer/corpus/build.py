@@ -21,7 +21,8 @@ from optimer.corpus.sample import (
     interleave,
     shuffle,
 )
-from optimer.corpus.sources import Tally, shards_of, sources_of
+from optimer.corpus.shards import Tally
+from optimer.corpus.sources import shards_of, sources_of
 from optimer.errors import CorpusError
 from optimer.experiment import sampled_datasets, tokenizer_folder
 from optimer.paths import SOURCES, Paths

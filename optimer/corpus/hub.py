@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optimer.corpus.sources import Shard, Tally, text_of
+from optimer.corpus.shards import Shard, Tally, text_of
 from optimer.errors import CorpusError
 
 

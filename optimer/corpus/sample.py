@@ -22,7 +22,7 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
-from optimer.corpus.sources import Shard, Tally
+from optimer.corpus.shards import Shard, Tally
 
 OPEN_SHARDS = 32
 BUFFER_DOCUMENTS = 20_000

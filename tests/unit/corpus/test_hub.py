@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from optimer.corpus.hub import hub_shards, resolve_revision, split_location
-from optimer.corpus.sources import Tally
+from optimer.corpus.shards import Tally
 from optimer.errors import CorpusError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optimer.corpus.sample import interleave, shuffle
-from optimer.corpus.sources import Shard, Tally
+from optimer.corpus.shards import Shard, Tally
 
 
 class Shards:

@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 from corpus_files import HEADER, ROOT, document, write_gzip
 
-from optimer.corpus.sources import (
-    Source,
-    Tally,
-    read_lines,
-    read_table,
-    shards_of,
-    sources_of,
-)
+from optimer.corpus.shards import Tally, read_lines
+from optimer.corpus.sources import Source, read_table, shards_of, sources_of
 from optimer.errors import CorpusError
 
 
