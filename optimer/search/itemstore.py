@@ -59,18 +59,25 @@ class ItemStore:
             int(path.name.split(".")[0]) for path in self.folder.glob(f"*.{split}.parquet")
         )
 
-    def compact(self, path: Path) -> None:
-        """All trials and splits in one file, columns `trial` and `split` in front."""
+    def compact(self, path: Path, weights: Mapping[int, Mapping[str, float]] | None = None) -> None:
+        """All trials and splits in one file, columns `trial` and `split` in front.
+
+        `weights`: merge weights by trial, kept in the file's metadata.
+        """
         entries = []
         for file in sorted(self.folder.glob("[0-9]*.parquet")):
             number, split, _ = file.name.split(".")
             records = self.read(int(number), split)
             assert records is not None
             entries.append((int(number), split, records))
-        save(path, entries)
+        save(path, entries, weights)
 
 
-def save(path: Path, entries: Iterable[tuple[int, str, Mapping[str, ItemScores]]]) -> None:
+def save(
+    path: Path,
+    entries: Iterable[tuple[int, str, Mapping[str, ItemScores]]],
+    weights: Mapping[int, Mapping[str, float]] | None = None,
+) -> None:
     """Write (trial, split, records) into one file. Raises ArtifactError when the disk refuses."""
     tables, percent = [], {}
     for number, split, items in entries:
@@ -82,7 +89,8 @@ def save(path: Path, entries: Iterable[tuple[int, str, Mapping[str, ItemScores]]
     if not tables:
         raise SearchError(f"{path}: there are no item records to put together; run a search first")
     whole = pa.concat_tables(tables).unify_dictionaries()
-    write_atomic(path, _encode(whole, {"percent": percent}))
+    points = {str(number): dict(point) for number, point in (weights or {}).items()}
+    write_atomic(path, _encode(whole, {"percent": percent, "weights": points}))
 
 
 def load(path: Path) -> dict[tuple[int, str], Items]:
@@ -106,6 +114,13 @@ def load(path: Path) -> dict[tuple[int, str], Items]:
         part = table.slice(first, last - first)
         found[key] = _items(part, about["percent"][f"{key[0]}.{key[1]}"], path)
     return found
+
+
+def weights(path: Path) -> dict[int, dict[str, float]]:
+    """{trial: merge weights} that a compacted file keeps. Raises SearchError as `load` does."""
+    if not Path(path).exists():
+        raise SearchError(f"{path}: no such file of item records; run the search that writes it")
+    return {int(number): point for number, point in _decode(path)[1].get("weights", {}).items()}
 
 
 def _percent(items: Mapping[str, ItemScores]) -> dict[str, float]:
