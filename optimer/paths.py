@@ -141,10 +141,18 @@ class Paths:
     def recipe(self, combination: str) -> Path:
         return self.results / "search" / combination / "recipe.yaml"
 
+    def items(self, combination: str) -> Path:
+        """Every trial's record of every item, one Parquet file."""
+        return self.artifacts / "search" / f"{combination}.parquet"
+
+    def live_items(self, combination: str) -> Path:
+        """Records of a running study, a file per trial (folder)."""
+        return self.work / "search" / combination / "items"
+
     # benchmark
     def merged(self, row: str) -> Path:
         """Merged model of one table row (Hugging Face folder)."""
-        return self.artifacts / "merged" / row
+        return self.artifacts / "benchmark" / "merged" / row
 
     def merged_receipt(self, row: str) -> Path:
         return self.results / "benchmark" / "merged" / f"{row}.json"
@@ -154,7 +162,7 @@ class Paths:
 
     def samples(self, row: str) -> Path:
         """Per-item logs of one row (folder)."""
-        return self.artifacts / "samples" / row
+        return self.artifacts / "benchmark" / "samples" / row
 
     @property
     def mergekit_parity(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from optimer.schema.benchmark import BenchmarkParams, Column, TaskMetric
@@ -31,6 +33,10 @@ class Params(Section):
 
     scale: Name
     """Scale that is run: one of the keys of `scales`."""
+
+    stored: list[Literal["corpus", "train", "vectors", "search", "ratio", "benchmark"]]
+    """Phases whose artifacts go into DVC's cache, for push and pull. DVC reads this key at the top
+    of params.yaml, whatever the scale; artifacts of other phases are known by their receipts."""
 
     seed: int = Field(ge=0)
     """Seed of data order, initialisation, splits, masks and samplers."""

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 PHASES = ["corpus", "train", "vectors", "search", "ratio", "benchmark", "report"]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STORED = STAGES.pop("artifacts")
 
 
 def rules():
@@ -54,11 +55,15 @@ def test_every_stage_keeps_its_outputs_between_runs():
             assert all(options["persist"] for options in out.values())
 
 
-def test_git_tracks_only_outs_that_dvc_does_not_cache():
+def test_git_tracks_outs_of_phases_and_dvc_stores_artifacts():
     for stage in STAGES.values():
         for out in stage["outs"]:
             for path, options in out.items():
-                assert ("/artifacts/" in path) == options.get("cache", True)
+                assert "/artifacts/" not in path
+                assert options["cache"] is False
+    assert STORED["matrix"] == {"scale": ["${scale}"], "phase": "${stored}"}
+    stored = "results/${item.scale}/artifacts/${item.phase}"
+    assert STORED["outs"] == [{stored: {"persist": True}}]
 
 
 def test_stage_code_dependencies_are_inputs_of_the_rules():
