@@ -24,6 +24,24 @@ _SHARE = 8  # tokens in common from which a prefix is computed once
 _SPREAD = 4  # continuations per batch, as a multiple of its contexts
 
 
+def end_tokens(generation_config: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end an answer: the generation settings' own and the tokenizer's."""
+    stops = generation_config.eos_token_id
+    ends = stops if isinstance(stops, list) else [stops]
+    return {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
+
+
+def read_text(tokenizer: Any, tokens: list[int], ends: set[int], until: Sequence[str]) -> str:
+    """What was generated, up to the end token or the first stop string."""
+    if tokens and tokens[-1] in ends:
+        tokens = tokens[:-1]
+    text = tokenizer.decode(tokens, skip_special_tokens=True)
+    for stop in until:
+        if stop:
+            text = text.split(stop)[0]
+    return text
+
+
 class LiveModel:
     """A causal language model and its tokenizer as a backend of the harness."""
 
@@ -34,9 +52,7 @@ class LiveModel:
         config = getattr(model.config, "text_config", None) or model.config
         self._max_length = int(getattr(config, "max_position_embeddings", 2048))
         self._window = getattr(config, "sliding_window", None) or self._max_length
-        stops = model.generation_config.eos_token_id
-        ends = stops if isinstance(stops, list) else [stops]
-        self._ends = {int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None}
+        self._ends = end_tokens(model.generation_config, tokenizer)
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
@@ -168,22 +184,13 @@ class LiveModel:
                 new[:, None], mask, out.past_key_values, use_cache=True, **self._last_only
             )
         for place, tokens in zip(places, written, strict=True):
-            answers[place] = self._text(tokens, until)
+            answers[place] = read_text(self._tokenizer, tokens, self._ends, until)
 
     def _stops(self, tokens: list[int], until: tuple[str, ...]) -> bool:
         if tokens[-1] in self._ends:
             return True
         tail = self._tokenizer.decode(tokens[-_LOOK_BACK:], skip_special_tokens=False)
         return any(stop and stop in tail for stop in until)
-
-    def _text(self, tokens: list[int], until: tuple[str, ...]) -> str:
-        if tokens and tokens[-1] in self._ends:
-            tokens = tokens[:-1]
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        for stop in until:
-            if stop:
-                text = text.split(stop)[0]
-        return text
 
     def _prefill(
         self, contexts: Sequence[tuple[int, ...]], use_cache: bool
