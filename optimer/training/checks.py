@@ -98,10 +98,14 @@ def check_disk(job: Job) -> None:
     free = shutil.disk_usage(_existing(job.state)).free
     if free < needed:
         raise TrainingError(
-            f"{job.state}: {free / 1e9:.3g} GB free, but training {job.model.name} needs "
-            f"{needed / 1e9:.3g} GB (two resumable checkpoints and {n_models} model"
+            f"{job.state}: {_bytes(free)} free, but training {job.model.name} needs "
+            f"{_bytes(needed)} (two resumable checkpoints and {n_models} model"
             f"{'s' if n_models > 1 else ''}). Free disk space, or lower train.checkpoints."
         )
+
+
+def _bytes(n: float) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
 
 
 def _size(folder: Path) -> int:
