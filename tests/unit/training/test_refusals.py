@@ -106,7 +106,7 @@ def test_full_disk_is_seen_before_the_first_step(
 
     params, paths = world()
     monkeypatch.setattr("optimer.training.checks.shutil.disk_usage", lambda path: Usage(100_000))
-    refused(TrainingError, r"0\.0 MB free, but training cpt_ja needs", params, paths)
+    refused(TrainingError, r"0\.1 MB free, but training cpt_ja needs", params, paths)
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_state(world: Callable) -> None:
