@@ -2,7 +2,9 @@
 
 Each element is accumulated in fp32 from the base and rounded once to the base's dtype; merge
 weights are never rounded below fp32, and the result never depends on what was composed before.
-`compose`, `compose_into` and the writer share one function, so they agree bit for bit.
+`compose`, `compose_into` and the writer share one function, so they agree bit for bit. A search
+composes through `optimer.merging.resident`, which gives the same bits faster; this is its
+reference.
 
 Shapes: K vectors, P elements of a chunk.
 """
@@ -46,10 +48,10 @@ def compose_into(pool: Pool, weights: Weights, parameters: Mapping[str, torch.Te
     fit the pool's base.
     """
     values = pool.weights(weights)
-    targets = _targets(pool, parameters)
+    live = targets(pool, parameters)
     composer = _Composer(pool, values)
     with torch.no_grad():
-        for name, target in targets.items():
+        for name, target in live.items():
             base = pool.base.read(name).reshape(-1)
             composer.tensor(name, base, target.detach().view(-1), keep=True)
 
@@ -106,7 +108,11 @@ class _Composer:
         return elect(rows_KP, self.weights_K, self.pool.method.normalize)
 
 
-def _targets(pool: Pool, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def targets(pool: Pool, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Live parameters by the base's names, tied ones once.
+
+    Raises MergeError when names, shapes or dtypes do not fit the pool's base.
+    """
     named = by_name(parameters)
     ours = set(pool.base.names())
     missing, unknown = sorted(ours - named.keys()), sorted(named.keys() - ours)

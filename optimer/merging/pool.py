@@ -11,7 +11,7 @@ from optimer.errors import MergeError
 from optimer.merging import masks
 from optimer.merging.methods import Method, method
 from optimer.tensors import TensorStore, chunks
-from optimer.tensors.deltas import Delta, DeltaStore
+from optimer.tensors.deltas import Delta, DeltaStore, Pairs, span
 from optimer.tensors.names import excluded
 
 EXCLUDE = ("embed_tokens", "lm_head", "rotary")
@@ -154,22 +154,29 @@ def apply_mask(delta: Delta, mask: masks.Mask, rescale: bool) -> Source:
     stored = torch.empty_like(delta.stored)
     before = after = 0.0
     kept_refined: list[torch.Tensor] = []
+    kept_exact: list[torch.Tensor] = []
     for start, stop in chunks(delta.n_elements):
         tau = torch.empty(stop - start)
         delta.fill(tau, start, stop)
         kept = mask(tau, start, stop)
         before += float(tau.abs().sum())
-        stored[start:stop] = tau.mul_(kept)  # rounds as the unmasked τ was rounded
+        tau.masked_fill_(~kept, 0.0)  # +0, where a product would keep the sign
+        stored[start:stop] = tau  # rounds as the unmasked τ was rounded
         after += float(tau.abs_().sum())
-        if delta.refined is not None:
-            first, last = delta.refined_range(start, stop)
-            kept_refined.append(kept[(delta.refined[0][first:last] - start).long()])
-    refined = None
-    if delta.refined is not None:
-        among = torch.cat(kept_refined)
-        refined = delta.refined[0][among], delta.refined[1][among]
+        for pairs, among in ((delta.refined, kept_refined), (delta.exact, kept_exact)):
+            if pairs is not None:
+                first, last = span(pairs, start, stop)
+                among.append(kept[(pairs[0][first:last] - start).long()])
+    refined, exact = _among(delta.refined, kept_refined), _among(delta.exact, kept_exact)
     scale = before / after if rescale and before >= 1e-7 and after >= 1e-7 else 1.0
-    return Delta(delta.shape, stored, refined), scale
+    return Delta(delta.shape, stored, refined, exact), scale
+
+
+def _among(pairs: Pairs | None, kept: list[torch.Tensor]) -> Pairs | None:
+    if pairs is None:
+        return None
+    chosen = torch.cat(kept)
+    return pairs[0][chosen], pairs[1][chosen]
 
 
 def _check_fit(base: TensorStore, name: str, vector: DeltaStore) -> None:

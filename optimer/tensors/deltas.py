@@ -54,16 +54,9 @@ class Delta:
         out.copy_(self.stored[start:stop])
         if self.refined is not None:
             index, values = self.refined
-            first, last = self.refined_range(start, stop)
+            first, last = span(self.refined, start, stop)
             if last > first:
                 out[(index[first:last] - start).long()] = values[first:last]
-
-    def refined_range(self, start: int, stop: int) -> tuple[int, int]:
-        """First and last + 1 of the refined elements with a flat index in start..stop."""
-        assert self.refined is not None
-        index = self.refined[0]
-        first, last = torch.searchsorted(index, torch.tensor([start, stop], dtype=index.dtype))
-        return int(first), int(last)
 
     def dense(self) -> torch.Tensor:
         """τ as an fp32 tensor of the tensor's shape."""
@@ -71,6 +64,13 @@ class Delta:
         for start, stop in chunks(self.n_elements):
             self.fill(out[start:stop], start, stop)
         return out.reshape(self.shape)
+
+
+def span(pairs: Pairs, start: int, stop: int) -> tuple[int, int]:
+    """First and last + 1 of the pairs with a flat index in start..stop."""
+    index = pairs[0]
+    first, last = torch.searchsorted(index, torch.tensor([start, stop], dtype=index.dtype))
+    return int(first), int(last)
 
 
 def encode(base: torch.Tensor, checkpoint: torch.Tensor) -> Delta:

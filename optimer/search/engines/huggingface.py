@@ -13,10 +13,10 @@ from optimer.evaluation.folder import load_model
 from optimer.evaluation.harness import Harness
 from optimer.evaluation.itemscores import ItemScores, item_scores
 from optimer.evaluation.live import LiveModel
-from optimer.evaluation.splits import Split
+from optimer.evaluation.splits import Block, Split
 from optimer.merging.checksum import checksum
-from optimer.merging.compose import compose_into
 from optimer.merging.pool import Pool
+from optimer.merging.resident import Resident
 
 
 class HuggingFaceEngine:
@@ -34,15 +34,16 @@ class HuggingFaceEngine:
         model = load_model(base_dir, dtype, generation_from=it_dir)
         self.backend = LiveModel(model, harness.tokenizer, harness.params.benchmark.batch_size)
         self._parameters = dict(model.named_parameters())
+        self.resident = Resident.of(pool, self._parameters)
 
     def compose(self, weights: Mapping[str, float]) -> str:
         """Write θ(w) into the live parameters. Raises MergeError when they do not fit the pool."""
-        compose_into(self.pool, weights, self._parameters)
+        self.resident.compose(weights)
         return checksum(self._parameters)
 
-    def score(self, split: Split) -> dict[str, ItemScores]:
-        """Records of the harness's tasks on one split."""
-        found = self.harness.score(self.backend, split)
+    def score(self, split: Split, block: Block | None = None) -> dict[str, ItemScores]:
+        """Records of the harness's tasks on one split, or on a block of it."""
+        found = self.harness.score(self.backend, split, block)
         return {name: item_scores(score) for name, score in found.items()}
 
     def close(self) -> None:
