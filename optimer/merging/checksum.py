@@ -34,7 +34,9 @@ def checksum(parameters: Named) -> str:
         heads[canonical(name)] = _head(tensor)
         totals.append(_total(tensor))
     sums = _to_numbers(totals)
-    return combine({name: head + _hex(n) for (name, head), n in zip(heads.items(), sums)})
+    return combine(
+        {name: head + _hex(n) for (name, head), n in zip(heads.items(), sums, strict=True)}
+    )
 
 
 def fingerprint(tensor: torch.Tensor) -> str:
