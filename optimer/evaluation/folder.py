@@ -21,11 +21,13 @@ def load_tokenizer(folder: Path) -> Any:
         ) from None
 
 
-def load_model(folder: Path, dtype: str, generation_from: Path | None = None) -> Any:
+def load_model(
+    folder: Path, dtype: str, generation_from: Path | None = None, device: str | None = None
+) -> Any:
     """The folder's own architecture with its weights, on the GPU where there is one, in eval mode.
 
     `generation_from` names the folder whose generation settings (end tokens) count; default: its
-    own. Raises ArtifactError when the folder cannot be read.
+    own. `device` overrides the choice. Raises ArtifactError when the folder cannot be read.
     """
     import torch
     import transformers
@@ -46,4 +48,5 @@ def load_model(folder: Path, dtype: str, generation_from: Path | None = None) ->
     source = generation_from or folder
     if (source / "generation_config.json").exists():
         model.generation_config = transformers.GenerationConfig.from_pretrained(source)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device).eval()

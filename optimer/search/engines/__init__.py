@@ -13,19 +13,26 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from optimer.evaluation.itemscores import ItemScores
-from optimer.evaluation.splits import Split
-from optimer.search.study import Outcome, Weights
+from optimer.evaluation.splits import Block, Split
+from optimer.search.failures import EngineDied
+from optimer.search.trial import Outcome, Weights
+
+__all__ = ["Engine", "EngineDied", "evaluate"]
 
 
 class Engine(Protocol):
-    """What a search needs of an engine."""
+    """What a search needs of an engine.
+
+    An engine that is gone raises EngineDied: its worker ends and another takes the trial. Any
+    other error counts against the trial.
+    """
 
     def compose(self, weights: Mapping[str, float]) -> str:
         """Make θ(w) the live model; returns the checksum of its weights."""
         ...
 
-    def score(self, split: Split) -> dict[str, ItemScores]:
-        """The live model's record on every proxy task."""
+    def score(self, split: Split, block: Block | None = None) -> dict[str, ItemScores]:
+        """The live model's record on every proxy task; with `block`, on those items of it."""
         ...
 
     def close(self) -> None:
