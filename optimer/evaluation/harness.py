@@ -20,7 +20,7 @@ from optimer.evaluation.intervals import Estimate
 from optimer.evaluation.items import assign, documents
 from optimer.evaluation.live import LiveModel
 from optimer.evaluation.requests import Encoder, Request, build
-from optimer.evaluation.splits import Item, Split
+from optimer.evaluation.splits import Block, Item, Split
 from optimer.evaluation.tasks import BenchmarkTask, Leaf, load_tasks
 from optimer.paths import Paths
 from optimer.schema import Params
@@ -55,6 +55,8 @@ class TaskScore:
     """Metric of each item, in the order of the items."""
     n_shots: int | None
     samples: list[dict[str, Any]]
+    pooled: bool = True
+    """Whether the score is the mean over items, not over subtasks."""
 
     @property
     def n(self) -> int:
@@ -129,8 +131,10 @@ class Harness:
                             "check where this model came from"
                         )
 
-    def score(self, model: Any, split: Split = "report") -> dict[str, TaskScore]:
-        """Scores of all prepared tasks on one split.
+    def score(
+        self, model: Any, split: Split = "report", block: Block | None = None
+    ) -> dict[str, TaskScore]:
+        """Scores of all prepared tasks on one split, or on the items of it that are in `block`.
 
         `model`: a live Hugging Face model, or a backend. Raises EvaluationError for a metric that
         the items do not have.
@@ -139,6 +143,12 @@ class Harness:
         if not hasattr(model, "respond"):
             backend = LiveModel(model, self.tokenizer, self.params.benchmark.batch_size)
         prepared = {name: parts for (name, at), parts in self._prepared.items() if at == split}
+        if block is not None:
+            prepared = {
+                name: [_within(part, block[name]) for part in parts]
+                for name, parts in prepared.items()
+                if block.get(name)
+            }
         requests = [
             request
             for parts in prepared.values()
@@ -161,7 +171,7 @@ class Harness:
         estimate = self._estimate(task, leaf_values)
         key = f"{task.metric},{task.filter}"
         values = [value for group in leaf_values for value in group]
-        return TaskScore(key, estimate, task.scale, values, task.n_shots, samples)
+        return TaskScore(key, estimate, task.scale, values, task.n_shots, samples, task.pooled)
 
     def _estimate(self, task: BenchmarkTask, leaf_values: list[list[Any]]) -> Estimate:
         confidence = self.params.report.confidence
@@ -187,6 +197,14 @@ def _plain(values: Sequence[Any], aggregate: Any) -> bool:
     if not all(isinstance(value, int | float) for value in values):
         return False
     return aggregate is None or abs(float(aggregate(list(values))) - fmean(values)) < 1e-12
+
+
+def _within(part: Prepared, ids: frozenset[str]) -> Prepared:
+    """The items of a subtask whose id is wanted."""
+    kept = {
+        index: group for index, group in part.by_item.items() if f"{part.leaf.name}/{index}" in ids
+    }
+    return Prepared(part.leaf, kept)
 
 
 def _prepare(leaf: Leaf, docs: Sequence[Any], chosen: Sequence[Item], encoder: Encoder) -> Prepared:

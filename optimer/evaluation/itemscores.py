@@ -31,6 +31,10 @@ class ItemScores:
     """[n, C] float32: log-likelihood of each choice, NaN past an item's own; None if generated."""
     gold: np.ndarray | None = None
     """[n] int16: which choice is right; -1 where the task names none or several."""
+    scale: float = 100.0
+    """Factor from the metric's unit to percent."""
+    pooled: bool = True
+    """Whether the score is the mean over items, not over subtasks."""
 
 
 def item_scores(score: TaskScore) -> ItemScores:
@@ -39,13 +43,13 @@ def item_scores(score: TaskScore) -> ItemScores:
     values = np.array([_number(sample["value"]) for sample in samples], dtype=np.float32)
     ids = [f"{sample['task']}/{sample['id']}" for sample in samples]
     if not samples or any(not _weighed(sample["answers"]) for sample in samples):
-        return ItemScores(score.percent, ids, values)
+        return ItemScores(score.percent, ids, values, scale=score.scale, pooled=score.pooled)
     width = max(len(sample["answers"]) for sample in samples)
     choices = np.full((len(samples), width), np.nan, dtype=np.float32)
     for row, sample in enumerate(samples):
         choices[row, : len(sample["answers"])] = [value for value, _ in sample["answers"]]
     gold = np.array([_gold(sample) for sample in samples], dtype=np.int16)
-    return ItemScores(score.percent, ids, values, choices, gold)
+    return ItemScores(score.percent, ids, values, choices, gold, score.scale, score.pooled)
 
 
 def _number(value: Any) -> float:

@@ -19,6 +19,8 @@ from optimer.schema.benchmark import SplitParams
 from optimer.seeding import unit_float
 
 Split = Literal["search", "rerank", "report"]
+Block = Mapping[str, frozenset[str]]
+"""Part of a split: {task: item ids `subtask/index`}."""
 SPLITS: tuple[Split, ...] = ("search", "rerank", "report")
 
 

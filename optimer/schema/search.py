@@ -30,11 +30,56 @@ class TpeParams(Section):
     """Treat running trials as bad, so that one batch spreads out."""
 
 
+class RacingParams(Section):
+    """Stopping trials that are behind before all their items are scored."""
+
+    enabled: bool
+    """Whether trials are stopped at all; needs proxy tasks with a score for every item."""
+
+    blocks: int = Field(ge=2, le=100)
+    """Parts the search items are dealt into, stratified by task; one look after each but the last."""
+
+    false_stop: float = Field(gt=0, lt=0.5)
+    """Chance, over all looks together, of stopping a trial that equals the best one on all items."""
+
+
+class GradientParams(Section):
+    """Adam on expected accuracy (mean probability of the right answer), all weights at once."""
+
+    start: bool
+    """Whether any other sampler's first trial is where the gradient leads."""
+
+    steps: Count
+    """Adam steps of one run."""
+
+    rate: float = Field(gt=0, le=1)
+    """Step size of Adam, in units of a weight."""
+
+    share: float = Field(gt=0, le=1)
+    """Share of the search items a step looks at; it costs three forward passes over them."""
+
+
+class SurfaceParams(Section):
+    """The item response surface: one Gaussian process kernel over the weights for all items."""
+
+    n_initial: Count
+    """Known and Sobol points before the first proposal of the surface, per merge weight."""
+
+    acquisition: Literal["improvement", "optimism", "thompson"]
+    """Expected improvement of the summed score, mean + exploration · sd, or a posterior draw."""
+
+    exploration: float = Field(ge=0, le=10)
+    """Standard deviations that `optimism` adds to the mean."""
+
+
 class SearchParams(Section):
     """Bayesian optimisation of merge weights."""
 
-    sampler: Literal["tpe", "random"]
-    """Optuna sampler that proposes merge weights."""
+    sampler: Literal[
+        "tpe", "tpe_multivariate", "gp", "cmaes", "random", "grid", "qmc", "gradient", "surface",
+        "nsga2", "motpe",
+    ]  # fmt: skip
+    """What proposes merge weights; `nsga2` and `motpe` need an objective per task group."""
 
     trials: Count
     """Trials per study, T."""
@@ -57,8 +102,24 @@ class SearchParams(Section):
     rerank_items: Count
     """Items per proxy task that re-rank the top K (at most what the split holds)."""
 
+    mode: Literal["synchronous", "asynchronous"]
+    """`synchronous`: batch by batch, the same trials whatever the number of workers. `asynchronous`:
+    a worker asks for a trial as soon as it is free, and proposals depend on timing."""
+
+    known_points: bool
+    """Begin with IT alone, each dataset at 0.6, uniform weights and the last study's winner."""
+
+    racing: RacingParams
+    """Early stopping of trials that are behind."""
+
     tpe: TpeParams
     """Settings of the TPE sampler."""
+
+    gradient: GradientParams
+    """Settings of the gradient; linear merge methods on the Hugging Face engine only."""
+
+    surface: SurfaceParams
+    """Settings of the item response surface."""
 
     @model_validator(mode="after")
     def _consistent(self) -> SearchParams:

@@ -12,28 +12,39 @@ import yaml
 
 from optimer.receipts import write_atomic
 from optimer.search.space import ratios
-from optimer.search.study import Trial
+from optimer.search.trial import Outcome, Trial
 
 
 def trials_csv(trials: Sequence[Trial]) -> str:
-    """One line a trial: weights, score and per-task scores in percent, seconds, checksum."""
+    """One line a trial: weights, score and per-task scores in percent, seconds, checksum, end.
+
+    Of a stopped trial the tasks' columns are means over the items seen, and `score` is what its
+    sampler was told (`Outcome.objective`). A failed trial has a `reason` and no scores.
+    """
     vectors = list(trials[0].weights)
-    tasks = list(trials[0].outcome.scores)
+    tasks = next(list(trial.outcome.scores) for trial in trials if trial.outcome)
     header = ["number", "batch", "phase", "rerank_score", *(f"w_{name}" for name in vectors)]
-    header += ["score", *tasks, "seconds_compose", "seconds_score", "checksum"]
+    header += ["score", *tasks, "seconds_compose", "seconds_score", "checksum", "state", "reason"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for trial in trials:
         again = "" if trial.rerank is None else f"{trial.rerank.objective:.4f}"
-        outcome = trial.outcome
         writer.writerow(
             [trial.number, trial.batch, trial.phase, again]
             + [repr(trial.weights[name]) for name in vectors]
-            + [f"{outcome.objective:.4f}", *(f"{outcome.scores[task]:.4f}" for task in tasks)]
-            + [f"{outcome.seconds_compose:.4f}", f"{outcome.seconds_score:.4f}", outcome.checksum]
+            + _scored(trial.outcome, tasks)
+            + [trial.state, trial.reason]
         )
     return text.getvalue()
+
+
+def _scored(outcome: Outcome | None, tasks: Sequence[str]) -> list[str]:
+    if outcome is None:
+        return [""] * (len(tasks) + 4)
+    values = [outcome.objective, *(outcome.scores.get(task) for task in tasks)]
+    times = [outcome.seconds_compose, outcome.seconds_score]
+    return ["" if x is None else f"{x:.4f}" for x in (*values, *times)] + [outcome.checksum]
 
 
 def best_document(best: Trial, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +52,7 @@ def best_document(best: Trial, about: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises SearchError when no dataset weight is positive.
     """
+    assert best.outcome is not None
     shares, clipped = ratios(best.weights)
     outcome = best.rerank or best.outcome
     return {

@@ -59,8 +59,8 @@ def search_combination(
         journal=paths.study(combination),
         identity=_identity(params, proxies, hashes),
         progress=progress,
+        finish=lambda found: _export(params, paths, combination, pool, found),
     )
-    _export(params, paths, combination, pool, found)
     return found
 
 
@@ -77,6 +77,8 @@ def _export(
         "proxies": list(params.combinations[combination].proxies),
         "trials": len(found.trials),
     }
+    if params.search.mode == "asynchronous":
+        about["mode"] = "asynchronous: proposals depended on timing, another run gives others"
     document = best_document(found.best, about)
     write_yaml(
         paths.recipe(combination), recipe(pool, found.best.weights, it_dir=paths.model("it"))

@@ -1,76 +1,41 @@
-"""A study that survives a kill: Optuna ask/tell over a journal file, batch by batch.
+"""The study: Optuna's, asked batch by batch, and read back as trials.
 
-Batch-synchronous (design §6.6): ask k, score k, tell k, with k from params. The journal is the
-only state. A study that was cut off anywhere continues with the trials an uninterrupted one has:
-unfinished trials keep their weights and are scored again (`sampler` says why draws agree).
+Batch-synchronous (design §6.6): ask k, score k, tell k, with k from params and not from the
+number of workers. A batch is asked as a whole, under a lock and before anything of it is scored,
+so proposals depend on finished batches alone; one that a kill left half asked is completed from
+the same state (`samplers` says why draws agree). A failure is noted on its trial at once and told
+when its batch is settled, so that a batch that failed as a whole can be tried again.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimer.errors import SearchError
-from optimer.evaluation.itemscores import ItemScores
 from optimer.schema.search import SearchParams
-from optimer.search.sampler import CountedSampler
+from optimer.search.locks import Locks
+from optimer.search.storage import Storage
+from optimer.search.trial import Outcome, Progress, Score, Trial, Weights
 
-Weights = dict[str, float]
-Progress = Callable[[str], None]
-_OUTCOME = "outcome"
+__all__ = ["Outcome", "Progress", "Score", "Study", "Trial", "Weights", "open_study"]
+
+OUTCOME = "outcome"
+FAILURE = "failure"
+ATTEMPT = "attempt."
+SCORE = "score."
 _FINGERPRINT = "settings"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What scoring one composition gave; scores in percent, times in seconds."""
-
-    scores: dict[str, float]
-    seconds_compose: float = 0.0
-    seconds_score: float = 0.0
-    checksum: str = ""
-    """Checksum of the composed weights, so that the shipped model can be compared with it."""
-    items: Mapping[str, ItemScores] | None = field(default=None, compare=False, repr=False)
-    """Record of every item by task; kept beside the study, not in it."""
-
-    @property
-    def objective(self) -> float:
-        """Unweighted mean over the proxy tasks, in percent."""
-        return sum(self.scores.values()) / len(self.scores)
-
-    def stored(self) -> dict[str, Any]:
-        """What the study itself keeps: everything but the items."""
-        return {
-            item.name: getattr(self, item.name) for item in fields(self) if item.name != "items"
-        }
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One finished trial."""
-
-    number: int
-    batch: int
-    phase: str
-    """`random` before TPE has its startup trials, then `tpe`."""
-    weights: Weights
-    outcome: Outcome
-    rerank: Outcome | None = field(default=None)
-
-
-Score = Callable[[Weights], Outcome]
+_KNOWN = "known_points"
+_RERANK = "rerank."
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -79,151 +44,182 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _repair(journal: Path) -> None:
-    """Cut off a line that a kill left half-written; drop a lock nobody holds any more.
+@dataclass(frozen=True)
+class Study:
+    """An Optuna study under our rules. All workers of a study have one of these each."""
 
-    Raises SearchError when the journal is damaged anywhere else.
-    """
-    raw = journal.read_bytes() if journal.exists() else b""
-    end = raw.rfind(b"\n") + 1
-    lines = raw[:end].splitlines()
-    for number, line in enumerate(lines, 1):
+    optuna: optuna.Study
+    settings: SearchParams
+    ranges: Mapping[str, tuple[float, float]]
+    locks: Locks
+    known: list[Weights]
+    """Weights of the first trials, where settings ask for known points."""
+
+    @property
+    def name(self) -> str:
+        return self.optuna.study_name
+
+    @property
+    def space(self) -> dict[str, BaseDistribution]:
+        return {name: FloatDistribution(low, high) for name, (low, high) in self.ranges.items()}
+
+    def trials(self) -> list[FrozenTrial]:
+        """Everything asked so far, by number."""
+        return self.optuna.get_trials(deepcopy=False)[: self.settings.trials]
+
+    def fresh(self, number: int) -> FrozenTrial:
+        return self.optuna.get_trials(deepcopy=False)[number]
+
+    def batch(self, number: int) -> range:
+        """Numbers of the batch that a trial belongs to."""
+        first = number - number % self.settings.batch
+        return range(first, min(first + self.settings.batch, self.settings.trials))
+
+    def ask(self, numbers: Sequence[int]) -> None:
+        """Make sure that these trials exist with all their weights; needs the `ask` lock."""
+        for number in numbers:
+            stored = self.trials()
+            if number < len(stored):
+                self._complete(stored[number])
+            elif number < len(self.known):
+                self._known(self.known[number])
+            else:
+                self.optuna.ask(fixed_distributions=self.space)
+
+    def _known(self, weights: Weights) -> None:
+        """A trial with given weights, made in one write."""
+        made = create_trial(
+            state=TrialState.RUNNING, params=weights, distributions=self.space, value=None
+        )
+        made.datetime_start = datetime.now()
+        self.optuna._storage.create_new_trial(self.optuna._study_id, template_trial=made)
+
+    def _complete(self, stored: FrozenTrial) -> None:
+        """Draw the weights that a trial cut off while it was asked still lacks."""
+        if not self.drawn(stored) and not stored.state.is_finished():
+            trial = optuna.Trial(self.optuna, stored._trial_id)
+            for name, (low, high) in self.ranges.items():
+                trial.suggest_float(name, low, high)
+
+    def drawn(self, trial: FrozenTrial) -> bool:
+        """Whether a trial has all its weights."""
+        return set(trial.params) == set(self.ranges)
+
+    def note(self, trial: FrozenTrial, key: str, value: Any) -> bool:
+        """Set an attribute of a trial; False when another worker has finished it meanwhile."""
         try:
-            json.loads(line)
-        except ValueError:
-            raise SearchError(
-                f"{journal}: line {number} of the study is not JSON, so its trials cannot be "
-                "trusted; delete the file and run the search again"
-            ) from None
-    if end < len(raw):
-        with journal.open("r+b") as file:
-            file.truncate(end)
-    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
+            self.optuna._storage.set_trial_user_attr(trial._trial_id, key, value)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+        return True
+
+    def tell(self, trial: FrozenTrial, outcome: Outcome | None) -> None:
+        """Finish a trial: complete with its outcome, failed without."""
+        if outcome is None:
+            self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            return
+        for task, value in outcome.scores.items():
+            self.note(trial, SCORE + task, value)
+        self.note(trial, OUTCOME, outcome.stored())
+        self.optuna.tell(trial.number, outcome.objective, skip_if_finished=True)
+
+    def rerank(self, number: int) -> Outcome | None:
+        """What re-ranking a trial gave, if it was done."""
+        stored = self.optuna.user_attrs.get(f"{_RERANK}{number}")
+        return Outcome.of_stored(stored) if stored else None
+
+    def keep_rerank(self, number: int, outcome: Outcome) -> None:
+        self.optuna.set_user_attr(f"{_RERANK}{number}", outcome.stored())
+
+    def finished(self) -> list[Trial]:
+        """All trials as they ended, by number."""
+        return [self._trial(item) for item in self.trials() if item.state.is_finished()]
+
+    def _trial(self, item: FrozenTrial) -> Trial:
+        stored = item.user_attrs.get(OUTCOME)
+        told = item.state == TrialState.COMPLETE
+        return Trial(
+            number=item.number,
+            batch=item.number // self.settings.batch,
+            phase=self._phase(item.number),
+            weights={name: float(item.params[name]) for name in self.ranges},
+            outcome=Outcome.of_stored(stored) if told and stored else None,
+            rerank=self.rerank(item.number),
+            reason=str(item.user_attrs.get(FAILURE) or ""),
+        )
+
+    def _phase(self, number: int) -> str:
+        if number < len(self.known):
+            return "known"
+        sampler = self.settings.sampler
+        first = self.batch(number)[0]
+        if sampler.startswith("tpe") and first < self.settings.tpe.n_startup_trials:
+            return "random"
+        return sampler
 
 
-@contextmanager
-def exclusive(journal: Path) -> Iterator[None]:
-    """Hold the study for this process; the kernel lets go of it when the process dies."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with journal.with_name("process").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SearchError(
-                f"{journal}: another process is running this search; wait for it or end it"
-            ) from None
-        _repair(journal)
-        yield
+def settled(trial: FrozenTrial) -> bool:
+    """Whether nobody needs to score this trial any more."""
+    return trial.state.is_finished() or bool(trial.user_attrs.get(FAILURE))
 
 
 def open_study(
-    journal: Path | None,
+    storage: Storage,
     name: str,
-    settings: Mapping[str, Any],
-    sampler: CountedSampler,
-    progress: Progress,
-) -> optuna.Study:
-    """The study of exactly these settings: continued where it exists, new otherwise.
-
-    Its name carries the settings' fingerprint; a journal may hold studies of earlier settings,
-    which stay untouched. `journal=None` keeps the study in memory.
-    """
-    storage = (
-        InMemoryStorage() if journal is None else JournalStorage(JournalFileBackend(str(journal)))
-    )
-    known = [item.study_name for item in storage.get_all_studies()]
-    full_name = f"{name}-{fingerprint(settings)[:12]}"
-    if full_name in known:
-        progress(f"continuing study {full_name}")
-    elif known:
-        progress(f"settings changed since {known[-1]}: starting study {full_name}")
-    study = optuna.create_study(
-        storage=storage, sampler=sampler, study_name=full_name,
-        direction="maximize", load_if_exists=True,
-    )  # fmt: skip
-    stored = study.user_attrs.get(_FINGERPRINT)
-    if stored is None:
-        study.set_user_attr(_FINGERPRINT, dict(settings))
-    elif fingerprint(stored) != fingerprint(settings):
-        raise SearchError(
-            f"{journal}: study {full_name} was made with other settings than its name says; "
-            "delete the file and run the search again"
-        )
-    return study
-
-
-def run(
-    study: optuna.Study,
+    described: Mapping[str, Any],
     settings: SearchParams,
     ranges: Mapping[str, tuple[float, float]],
-    score: Score,
+    sampler: Callable[[str], BaseSampler],
+    known: Callable[[Weights | None], list[Weights]],
     progress: Progress,
-) -> list[Trial]:
-    """Run the study to `settings.trials` trials and return them all, in order.
+) -> Study:
+    """The study of exactly these settings: continued where it exists, new otherwise.
 
-    Raises SearchError when a score is not a finite number.
+    Its name carries the fingerprint of `described`; a storage may hold studies of earlier
+    settings, which stay untouched. `sampler(full name)` proposes; `known(winner of the last study
+    of these vectors)` gives the first trials of a new study. Raises SearchError when a study of
+    that name was made with other settings.
     """
-    space: dict[str, BaseDistribution] = {
-        name: FloatDistribution(low, high) for name, (low, high) in ranges.items()
-    }
-    for first in range(0, settings.trials, settings.batch):
-        stored = study.get_trials(deepcopy=False)[first : first + settings.batch]
-        numbers = range(first, min(first + settings.batch, settings.trials))
-        for number in numbers:  # ask the whole batch before anything is told
-            if number - first >= len(stored):
-                study.ask(fixed_distributions=space)
-            elif not _finished(stored[number - first]):
-                _complete(study, stored[number - first], space)
-        asked = study.get_trials(deepcopy=False)
-        outcomes = {
-            number: _scored(asked[number], score, settings, progress)
-            for number in numbers
-            if not _finished(asked[number])
-        }
-        for number, outcome in outcomes.items():
-            study._storage.set_trial_user_attr(asked[number]._trial_id, _OUTCOME, outcome.stored())
-            study.tell(number, outcome.objective)
-    done = study.get_trials(deepcopy=False)[: settings.trials]
-    return [_trial(item, settings, ranges) for item in done]
-
-
-def _finished(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.COMPLETE
-
-
-def _complete(study: optuna.Study, stored: FrozenTrial, space: dict[str, BaseDistribution]) -> None:
-    """Draw the weights that a trial cut off while it was asked still lacks."""
-    if set(stored.params) != set(space):
-        trial = optuna.Trial(study, stored._trial_id)
-        for name, distribution in space.items():
-            assert isinstance(distribution, FloatDistribution)
-            trial.suggest_float(name, distribution.low, distribution.high)
-
-
-def _scored(trial: FrozenTrial, score: Score, settings: SearchParams, report: Progress) -> Outcome:
-    outcome = score(dict(trial.params))
-    if not outcome.scores or not abs(outcome.objective) < float("inf"):
+    full_name = f"{name}-{fingerprint(described)[:12]}"
+    locks = storage.locks(full_name)
+    with locks.wait("ask"):  # two workers that start together agree on what is new
+        earlier = [
+            item for item in storage.optuna.get_all_studies()
+            if item.study_name.rpartition("-")[0] == name
+        ]  # fmt: skip
+        if full_name in (item.study_name for item in earlier):
+            progress(f"continuing study {full_name}")
+        elif earlier:
+            progress(f"settings changed since {earlier[-1].study_name}: starting study {full_name}")
+        opened = optuna.create_study(
+            storage=storage.optuna, sampler=sampler(full_name), study_name=full_name,
+            direction="maximize", load_if_exists=True,
+        )  # fmt: skip
+        if _KNOWN not in opened.user_attrs:
+            previous = [item for item in earlier if item.study_name != full_name]
+            points = known(_winner(storage, previous, ranges))[: settings.trials]
+            opened.set_user_attr(_KNOWN, points)
+        if _FINGERPRINT not in opened.user_attrs:
+            opened.set_user_attr(_FINGERPRINT, dict(described))
+    stored = opened.user_attrs
+    if fingerprint(stored[_FINGERPRINT]) != fingerprint(described):
         raise SearchError(
-            f"trial {trial.number} scored {outcome.scores}: every proxy task must give a finite "
-            "score; check the vectors for NaN and the proxy tasks"
+            f"{storage.where}: study {full_name} was made with other settings than its name says; "
+            "delete the study and run the search again"
         )
-    weights = " ".join(f"{name} {value:.2f}" for name, value in trial.params.items())
-    parts = " ".join(f"{name} {value:.1f}" for name, value in outcome.scores.items())
-    report(
-        f"trial {trial.number + 1}/{settings.trials}: {outcome.objective:.2f}  ({parts}; {weights})"
-    )
-    return outcome
+    return Study(opened, settings, ranges, locks, stored[_KNOWN])
 
 
-def _trial(
-    item: FrozenTrial, settings: SearchParams, ranges: Mapping[str, tuple[float, float]]
-) -> Trial:
-    batch = item.number // settings.batch
-    random = settings.sampler == "random" or batch * settings.batch < settings.tpe.n_startup_trials
-    return Trial(
-        number=item.number,
-        batch=batch,
-        phase="random" if random else "tpe",
-        weights={name: float(item.params[name]) for name in ranges},
-        outcome=Outcome(**item.user_attrs[_OUTCOME]),
-    )
+def _winner(
+    storage: Storage, earlier: Sequence[Any], ranges: Mapping[str, tuple[float, float]]
+) -> Weights | None:
+    """Best weights of the newest finished study of the same vectors."""
+    for item in reversed(earlier):
+        trials = storage.optuna.get_all_trials(
+            item._study_id, deepcopy=False, states=(TrialState.COMPLETE,)
+        )
+        same = [trial for trial in trials if set(trial.params) == set(ranges) and trial.values]
+        if same:
+            best = max(same, key=lambda trial: (trial.values[0], -trial.number))
+            return {name: float(best.params[name]) for name in ranges}
+    return None

@@ -51,7 +51,7 @@ def _sobol_unit(n_dims: int, n: int, seed: int) -> np.ndarray:
 
 
 def sobol_unit(n_dims: int, n: int, seed: int) -> np.ndarray:
-    """First n points [n, n_dims] of the scrambled Sobol sequence of a seed; a prefix of longer ones."""
+    """First n points [n, n_dims] of a seed's scrambled Sobol sequence."""
     return _sobol_unit(n_dims, n, seed).copy()
 
 

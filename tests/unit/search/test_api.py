@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -122,13 +121,11 @@ def test_kill_minus_nine_resumes_with_the_same_trials(tmp_path):
         assert running.stdout.readline() == "scoring\n"
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
-    begun = time.monotonic()
     rest = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     *scored, last = rest.stdout.splitlines()
-    assert len(scored) == 16  # eight were kept, the unfinished batch is scored again
+    assert len(scored) == 14  # ten were kept, the one under way is scored again
     straight = search(POOL, hill, trials=24, batch=4, n_startup_trials=8)
     assert json.loads(last) == plain(straight.trials)
-    assert time.monotonic() - begun < 30  # no waiting for a stale lock
 
 
 LIMITED = """
@@ -149,8 +146,9 @@ def test_a_journal_that_cannot_grow_fails_and_continues_later(tmp_path):
         [sys.executable, "-c", LIMITED, str(journal)],
         capture_output=True, text=True, env=environment,
     )  # fmt: skip
-    assert done.returncode != 0 and "File too large" in done.stderr
-    assert journal.stat().st_size == 6000  # cut off in mid-line
+    assert done.returncode == 1 and "the study could not be written (File too large)" in done.stderr
+    assert "it continues" in done.stderr
+    assert journal.stat().st_size <= 6000 and journal.read_bytes().endswith(b"\n")
     rest = search(POOL, hill, journal=journal, trials=24, batch=4, n_startup_trials=8)
     straight = search(POOL, hill, trials=24, batch=4, n_startup_trials=8)
     assert plain(rest.trials) == plain(straight.trials)
@@ -204,20 +202,24 @@ def test_damaged_journal_is_refused(tmp_path):
         search(POOL, hill, journal=journal, trials=4, batch=4)
 
 
-def test_two_processes_cannot_share_a_study(tmp_path):
-    journal = tmp_path / "journal.log"
+def test_scores_that_are_not_numbers_fail_their_trial_only():
+    def score(weights):
+        return {"a": float("nan") if weights["cpt_ja"] > 0.5 else 1.0, "b": 2.0}
 
-    def nested(weights):
-        search(POOL, hill, journal=journal, trials=4, batch=4)
-        return 1.0
+    found = search(POOL, score, trials=16, batch=8)
+    failed = [trial for trial in found.trials if trial.state == "failed"]
+    assert 0 < len(failed) < 16 and len(found.trials) == 16
+    assert {trial.reason for trial in failed} == {
+        "scored a nan: every proxy task must give a finite score"
+    }
+    assert found.best.weights["cpt_ja"] <= 0.5
 
-    with pytest.raises(SearchError, match="another process is running this search"):
-        search(POOL, nested, journal=journal, trials=4, batch=4)
 
-
-def test_scores_that_are_not_numbers_are_refused():
-    with pytest.raises(SearchError, match=r"trial 0 scored.*finite"):
-        search(POOL, lambda weights: float("nan"), trials=4)
+def test_a_batch_without_one_score_stops_the_study():
+    with pytest.raises(
+        SearchError, match=r"all 4 trials of batch 0 failed, trial 0 with: scored score nan.*again"
+    ):
+        search(POOL, lambda weights: float("nan"), trials=8, batch=4)
 
 
 def test_unknown_setting_is_refused():

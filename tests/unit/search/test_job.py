@@ -84,8 +84,9 @@ def test_trials_table(world, found):
     assert [int(line["number"]) for line in lines] == list(range(12))
     assert list(lines[0]) == [
         "number", "batch", "phase", "rerank_score", "w_it", "w_cpt_ja", "w_cpt_math", "score",
-        "capitals", "echo", "seconds_compose", "seconds_score", "checksum",
+        "capitals", "echo", "seconds_compose", "seconds_score", "checksum", "state", "reason",
     ]  # fmt: skip
+    assert {(line["state"], line["reason"]) for line in lines} == {("complete", "")}
     for line, trial in zip(lines, result.trials, strict=True):
         mean = (float(line["capitals"]) + float(line["echo"])) / 2
         assert float(line["score"]) == pytest.approx(mean, abs=1e-3)
