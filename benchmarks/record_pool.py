@@ -63,12 +63,14 @@ def main() -> None:
     parser.add_argument("--combination", choices=list(DATASETS), default="ja_zh_math")
     parser.add_argument("--points", type=int, default=512)
     parser.add_argument("--block", type=int, default=64, help="points of one pool at a time")
+    parser.add_argument("--until", type=int, help="stop after this many points of each pool")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
     parser.add_argument("--out", type=Path, default=Path("work/bench"))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     given = parser.parse_args()
     made = 0
-    for until in [*range(given.block, given.points, given.block), given.points + 16]:
+    last = given.until or given.points + 16
+    for until in [*range(given.block, last, given.block), last]:
         for root in given.roots:
             made += record(root, given.combination, given.out, given.points, until,
                            given.params, given.splits)  # fmt: skip
