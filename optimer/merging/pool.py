@@ -10,7 +10,7 @@ import torch
 from optimer.errors import MergeError
 from optimer.merging import masks
 from optimer.merging.methods import Method, method
-from optimer.tensors import TensorStore, chunks
+from optimer.tensors import CHUNK, TensorStore, chunks
 from optimer.tensors.deltas import Delta, DeltaStore, Pairs, span
 from optimer.tensors.names import excluded
 
@@ -152,17 +152,19 @@ def apply_mask(delta: Delta, mask: masks.Mask, rescale: bool) -> Source:
     """(m ⊙ τ, s) with s = ‖τ‖₁ / ‖m ⊙ τ‖₁ under `rescale`; s = 1 where either norm is < 1e-7."""
     assert delta.stored is not None
     stored = torch.empty_like(delta.stored)
+    scratch = torch.empty(min(CHUNK, delta.n_elements))
     before = after = 0.0
     kept_refined: list[torch.Tensor] = []
     kept_exact: list[torch.Tensor] = []
     for start, stop in chunks(delta.n_elements):
-        tau = torch.empty(stop - start)
+        tau = scratch[: stop - start]
         delta.fill(tau, start, stop)
         kept = mask(tau, start, stop)
-        before += float(tau.abs().sum())
-        tau.masked_fill_(~kept, 0.0)  # +0, where a product would keep the sign
+        before += l1_norm(tau)
+        # all bits or none: +0 where it is dropped, and several times faster than masked_fill_
+        tau.view(torch.int32).bitwise_and_(kept.to(torch.int32).neg_())
         stored[start:stop] = tau  # rounds as the unmasked τ was rounded
-        after += float(tau.abs_().sum())
+        after += l1_norm(tau)
         for pairs, among in ((delta.refined, kept_refined), (delta.exact, kept_exact)):
             if pairs is not None:
                 first, last = span(pairs, start, stop)
@@ -170,6 +172,14 @@ def apply_mask(delta: Delta, mask: masks.Mask, rescale: bool) -> Source:
     refined, exact = _among(delta.refined, kept_refined), _among(delta.exact, kept_exact)
     scale = before / after if rescale and before >= 1e-7 and after >= 1e-7 else 1.0
     return Delta(delta.shape, stored, refined, exact), scale
+
+
+def l1_norm(tau_P: torch.Tensor) -> float:
+    """Σ|τ| of a chunk, the same for any number of threads: one row, one thread."""
+    rows, n_rest = divmod(len(tau_P), 512)
+    size_P = tau_P.abs()
+    total = size_P[: rows * 512].view(rows, 512).sum(1).double().sum()
+    return float(total) + float(size_P[len(tau_P) - n_rest :].sum())
 
 
 def _among(pairs: Pairs | None, kept: list[torch.Tensor]) -> Pairs | None:
