@@ -102,6 +102,17 @@ class SearchParams(Section):
     rerank_items: Count
     """Items per proxy task that re-rank the top K (at most what the split holds)."""
 
+    backend: Literal["hf", "vllm"]
+    """Engine that trials are scored on: transformers in this process, or a live vLLM, which gets
+    `benchmark.engine` as its arguments."""
+
+    swap: Literal["auto", "in_place", "reload"]
+    """How a trial's weights get into vLLM: `in_place` into the live parameters (CUDA), `reload`
+    through its loader; `auto` takes the first that passes the self-check."""
+
+    vectors_on: Literal["device", "host"]
+    """Where vLLM's workers keep base and vectors for in-place swaps: GPU or pinned host memory."""
+
     mode: Literal["synchronous", "asynchronous"]
     """`synchronous`: batch by batch, the same trials whatever the number of workers. `asynchronous`:
     a worker asks for a trial as soon as it is free, and proposals depend on timing."""

@@ -65,6 +65,9 @@ _DEFAULTS: dict[str, Any] = {
     "bounds_dataset": [0.0, 1.0],
     "search_items": 100,
     "rerank_items": 300,
+    "backend": "hf",
+    "swap": "auto",
+    "vectors_on": "device",
     "mode": "synchronous",
     "known_points": False,
     "racing": {"enabled": False, "blocks": 10, "false_stop": 0.05},
@@ -174,7 +177,9 @@ def _described(
     settings: SearchParams, vectors: Sequence[str], seed: int, identity: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What makes a study this study; not how long it is or what comes after its trials."""
-    described = settings.model_dump(exclude={"trials", "top_k", "rerank_items"})
+    described = settings.model_dump(
+        exclude={"trials", "top_k", "rerank_items", "swap", "vectors_on"}
+    )
     if settings.trials % settings.batch:  # the last, short batch is asked with fewer running
         described["trials"] = settings.trials
     return described | {"vectors": list(vectors), "seed": seed, "identity": dict(identity or {})}
