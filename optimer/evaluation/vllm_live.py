@@ -97,7 +97,7 @@ class VllmBackend:
         return found
 
     def _send(self, jobs: Sequence[_Job]) -> None:
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore
 
         outputs = self._llm.generate(
             [{"prompt_token_ids": job.ids} for job in jobs],

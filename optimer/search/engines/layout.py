@@ -18,7 +18,7 @@ pinned host memory and then streamed through chunks of at most 256 MB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -133,8 +133,7 @@ class EngineLayout:
             for place in self.places.values():
                 place.live.zero_()
             # 0 is for elements that no tensor fills, so digits are stored as 1..128
-            self._feed(self._label(number // _DIGIT**digit % _DIGIT + 1)
-                       for number in range(len(names)))  # fmt: skip
+            self._feed(self._labelled(digit))
             for name, place in self.places.items():
                 labels[name] += _DIGIT**digit * _whole_numbers(name, place.live)
         empty = sum(_DIGIT**digit for digit in range(n_passes))  # what label 1 in every pass adds
@@ -142,22 +141,27 @@ class EngineLayout:
             place.runs = _runs(name, labels[name], names, empty)
             place.live.copy_(place.base)
 
-    def _label(self, value: int) -> Callable[[str], torch.Tensor]:
-        return lambda name: torch.full(
-            self.pool.base.shape(name), value, dtype=self.pool.base.dtype(name)
-        )
+    def _labelled(self, digit: int) -> Pairs:
+        for number, name in enumerate(self.pool.base.names()):
+            value = number // _DIGIT**digit % _DIGIT + 1
+            base = self.pool.base
+            yield name, torch.full(base.shape(name), value, dtype=base.dtype(name))
 
-    def _feed(self, makers: Iterator[Callable[[str], torch.Tensor]]) -> None:
-        """Load one made tensor for every tensor of the base."""
-        names = self.pool.base.names()
-        self._load(
-            (hub_name(name, self._multimodal), make(name))
-            for name, make in zip(names, makers, strict=True)
-        )
+    def _feed(self, pairs: Pairs) -> None:
+        """Load tensors of the base's names. Raises SearchError where the engine refuses them."""
+        named = ((hub_name(name, self._multimodal), tensor) for name, tensor in pairs)
+        try:
+            self._load(named)
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+            raise SearchError(
+                f"vLLM's parameters no longer take the tensors they were loaded from ({error}): it "
+                "packs weights at load time; set search.swap: reload"
+            ) from error
 
     def _check_base(self) -> None:
         """Loading the base once more must give the parameters the engine started with."""
-        self._feed(iter([self.pool.base.read] * len(self.pool.base.names())))
+        base = self.pool.base
+        self._feed((name, base.read(name)) for name in base.names())
         for name, place in self.places.items():
             for run in place.runs:
                 kept = place.base[run.start : run.stop].to(place.live.device)
@@ -171,10 +175,7 @@ class EngineLayout:
         names = self.pool.base.names()
         self._scales: dict[str, list[float | None]] = {name: [] for name in names}
         for index, vector in enumerate(self.pool.names):
-            self._load(
-                (hub_name(name, self._multimodal), tensor)
-                for name, tensor in masked_model(self.pool, index, self._scales)
-            )
+            self._feed(masked_model(self.pool, index, self._scales))
             for name, place in self.places.items():
                 changes = any(self._scales[run.tensor][index] is not None for run in place.runs)
                 place.sources.append(self._kept(place.live) if changes else None)

@@ -25,11 +25,12 @@ from typing import Any
 from optimer.errors import SearchError
 from optimer.evaluation.harness import Harness
 from optimer.evaluation.itemscores import ItemScores, item_scores
-from optimer.evaluation.splits import Split
+from optimer.evaluation.splits import Block, Split
 from optimer.evaluation.vllm_live import VllmBackend, ends_of
 from optimer.merging.pool import Pool
 from optimer.search.engines.selfcheck import References, references, self_check
 from optimer.search.engines.vllm_worker import describe
+from optimer.search.failures import EngineDied
 
 WORKER = "optimer.search.engines.vllm_worker.PoolWorker"
 _N_PROBES = 3
@@ -66,7 +67,7 @@ class VllmEngine:
         refuse_quantised(base_dir, options)
         self._check_dtypes(dtype)
         started = time.perf_counter()
-        self._llm = _start(base_dir, str(harness.tokenizer.name_or_path), dtype, options)
+        self._llm: Any = _start(base_dir, str(harness.tokenizer.name_or_path), dtype, options)
         ends = ends_of(it_dir, base_dir, harness.tokenizer)
         self.backend = VllmBackend(self._llm, harness.tokenizer, ends)
         try:
@@ -80,8 +81,8 @@ class VllmEngine:
         """Make θ(w) the live model; returns its checksum, the pool's own where the swap path sees
         whole tensors (always but for in-place swaps under tensor parallelism).
 
-        Raises MergeError when the weights do not fit the pool, SearchError when the engine died or
-        its prefix cache cannot be reset.
+        Raises MergeError when the weights do not fit the pool, EngineDied when vLLM's process is
+        gone, SearchError when its prefix cache cannot be reset.
         """
         values = self.pool.weights(weights)
         digests = self._call("pool_compose", values)
@@ -90,9 +91,12 @@ class VllmEngine:
             return digests[0]
         return "layout-" + sha256(" ".join(digests).encode()).hexdigest()[:16]
 
-    def score(self, split: Split) -> dict[str, ItemScores]:
-        """Records of the harness's tasks on one split. Raises SearchError when the engine died."""
-        found = self._alive(lambda: self.harness.score(self.backend, split))
+    def score(self, split: Split, block: Block | None = None) -> dict[str, ItemScores]:
+        """Records of the harness's tasks on one split, or on a block of it.
+
+        Raises EngineDied when vLLM's process is gone.
+        """
+        found = self._alive(lambda: self.harness.score(self.backend, split, block))
         return {name: item_scores(score) for name, score in found.items()}
 
     def close(self) -> None:
@@ -149,14 +153,14 @@ class VllmEngine:
         return self._alive(lambda: self._llm.collective_rpc(method, args=arguments))
 
     def _alive(self, work: Callable[[], Any]) -> Any:
-        from vllm.v1.engine.exceptions import EngineDeadError
+        from vllm.v1.engine.exceptions import EngineDeadError  # pyright: ignore
 
         if self._llm is None:
-            raise SearchError("this vLLM engine was closed or has died; start the search again")
+            raise EngineDied("this vLLM engine was closed or has died; start the search again")
         try:
             return work()
         except EngineDeadError as error:
-            raise SearchError(
+            raise EngineDied(
                 "vLLM's engine process died (its own message stands above; out of memory is the "
                 "usual reason). Nothing of the study is lost: run the same command again"
             ) from error
@@ -218,8 +222,8 @@ def _start(base_dir: Path, tokenizer: str, dtype: str, options: dict[str, Any]) 
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     try:
-        from vllm import LLM
-        from vllm.platforms import current_platform
+        from vllm import LLM  # pyright: ignore
+        from vllm.platforms import current_platform  # pyright: ignore
     except ImportError:
         raise SearchError(
             "search.backend: vllm, but vLLM is not installed here; `make setup-vllm` (GPUs) or "

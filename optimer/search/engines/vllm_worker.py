@@ -73,7 +73,7 @@ class PoolWorker:
             return self.pool_layout.checksum()
         fingerprints: dict[str, str] = {}
         # vLLM's own worker method: sets its config, then loads, packs and restores addresses
-        self.reload_weights(weights_iterator=self.pool_stream(weights, fingerprints))  # type: ignore[attr-defined]
+        self.reload_weights(weights_iterator=self.pool_stream(weights, fingerprints))  # pyright: ignore
         return combine(fingerprints)
 
     def pool_stream(
