@@ -11,7 +11,10 @@ Shapes: K vectors, P elements of a chunk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
@@ -25,19 +28,47 @@ Weights = Mapping[str, float] | Sequence[float]
 """By vector name, or in the pool's order."""
 
 
-def compose(pool: Pool, weights: Weights) -> Iterator[tuple[str, torch.Tensor]]:
-    """(canonical name, tensor in the base's dtype) of every tensor of θ(w), one at a time.
+def compose(
+    pool: Pool, weights: Weights, names: Iterable[str] | None = None, n_threads: int = 1
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """(canonical name, tensor in the base's dtype) of tensors of θ(w), in the order of `names`.
 
-    Raises MergeError when the weights do not fit the pool.
+    Default: all of them, in the base's order, one at a time. With several threads each composes a
+    tensor of its own; at most 2 · `n_threads` are in memory. Raises MergeError when the weights
+    do not fit the pool.
     """
     values = pool.weights(weights)
-    composer = _Composer(pool, values)
-    for name in pool.base.names():
+    chosen = pool.base.names() if names is None else names
+    own = threading.local()
+
+    def one(name: str) -> tuple[str, torch.Tensor]:
+        if not hasattr(own, "composer"):
+            own.composer = _Composer(pool, values)
         base = pool.base.read(name)
         out = torch.empty_like(base)
-        composer.tensor(name, base.reshape(-1), out.view(-1), keep=False)
-        yield name, out
+        own.composer.tensor(name, base.reshape(-1), out.view(-1), keep=False)
         pool.release(name)
+        return name, out
+
+    return _parallel(one, chosen, n_threads) if n_threads > 1 else map(one, chosen)
+
+
+def _parallel(
+    one: Callable[[str], tuple[str, torch.Tensor]], names: Iterable[str], n_threads: int
+) -> Iterator[tuple[str, torch.Tensor]]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # a thread a tensor, not several an operation
+    waiting: deque[Future[tuple[str, torch.Tensor]]] = deque()
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as run:
+            for name in names:
+                waiting.append(run.submit(one, name))
+                if len(waiting) > n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    finally:
+        torch.set_num_threads(before)
 
 
 def compose_into(pool: Pool, weights: Weights, parameters: Mapping[str, torch.Tensor]) -> None:

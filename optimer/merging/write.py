@@ -1,6 +1,7 @@
 """Write a merged model as a Hugging Face folder, bit-equal to the composed weights.
 
-Weights are streamed: one tensor is composed, one shard is held. Around them: the base's config,
+Weights are streamed: every thread composes a tensor, another hashes and writes what is ready, and
+no shard is held in memory. Around them: the base's config,
 the instruction-tuned model's tokenizer, chat template and generation config, a model card and
 the mergekit recipe. The folder appears only when it is complete.
 """
@@ -9,10 +10,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from optimer import receipts
@@ -23,7 +25,8 @@ from optimer.merging.compose import Weights, compose
 from optimer.merging.pool import Pool
 from optimer.merging.recipe import recipe
 from optimer.tensors.names import hub_name, is_multimodal
-from optimer.tensors.writer import MAX_SHARD_BYTES, ShardWriter, atomic_folder
+from optimer.tensors.stream import StreamWriter
+from optimer.tensors.writer import MAX_SHARD_BYTES, atomic_folder
 
 RECIPE = "recipe.yaml"
 
@@ -33,6 +36,7 @@ _FROM_IT = (
     "generation_config.json",
 )  # fmt: skip
 _FROM_BASE = ("config.json", "preprocessor_config.json", "processor_config.json")
+_MAX_THREADS = 8
 
 
 def write_merged(
@@ -55,16 +59,18 @@ def write_merged(
         raise ArtifactError(f"{it_dir}: no tokenizer in this folder; name the IT model's folder.")
     values = dict(zip(pool.names, pool.weights(weights), strict=True))
     multimodal = is_multimodal(pool.base.names())
+    names = {hub_name(name, multimodal): name for name in pool.base.names()}
+    plan = {key: (pool.base.dtype(name), pool.base.shape(name)) for key, name in names.items()}
     fingerprints: dict[str, str] = {}
     n_elements = 0
     with atomic_folder(out) as folder:
-        with ShardWriter(folder, max_shard_bytes) as writer:
-            for name, tensor in compose(pool, values):
+        with StreamWriter(folder, plan, max_shard_bytes) as writer:
+            for name, tensor in _tensors(pool, values, [names[key] for key in writer.order]):
                 fingerprints[name] = fingerprint(tensor)
                 n_elements += tensor.numel()
                 writer.add(hub_name(name, multimodal), tensor)
-        for source, names in ((pool.base_dir, _FROM_BASE), (it_dir, _FROM_IT)):
-            for name in names:
+        for source, files in ((pool.base_dir, _FROM_BASE), (it_dir, _FROM_IT)):
+            for name in files:
                 if (source / name).exists():
                     shutil.copyfile(source / name, folder / name)
         receipt: dict[str, Any] = {
@@ -83,3 +89,17 @@ def write_merged(
         receipts.write_atomic(folder / RECIPE, text)
         receipts.write_atomic(folder / "README.md", model_card(card or {}, receipt))
     return {**receipt, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _tensors(
+    pool: Pool, weights: Mapping[str, float], names: Sequence[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """θ(w) in the order of `names`; what no weight can change as a view of the base's file."""
+    merged = [name for name in names if pool.is_merged(name)]
+    composed = compose(pool, weights, merged, min(_MAX_THREADS, torch.get_num_threads()))
+    for name in names:
+        if pool.is_merged(name):
+            yield next(composed)
+        else:
+            yield name, pool.base.read(name)
+            pool.base.release(name)

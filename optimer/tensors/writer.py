@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -102,44 +103,55 @@ class ShardWriter:
     def _finish(self) -> None:
         if self._pending or not self._written:
             self._flush()
-        n_shards = len(self._written)
         weight_map: dict[str, str] = {}
-        for index, (old, names) in enumerate(self._written, start=1):
-            new = SINGLE if n_shards == 1 else f"model-{index:05d}-of-{n_shards:05d}.safetensors"
+        for index, (old, names) in enumerate(self._written):
+            new = shard_name(index, len(self._written))
             (self.folder / old).rename(self.folder / new)
             self.sha256[new] = self.sha256.pop(old)
             weight_map |= dict.fromkeys(names, new)
-        if n_shards > 1:
-            index_file = {"metadata": {"total_size": self.n_bytes}, "weight_map": weight_map}
-            write_atomic(self.folder / INDEX, json.dumps(index_file, indent=2, sort_keys=True))
+        write_index(self.folder, weight_map, self.n_bytes)
+
+
+def shard_name(index: int, n_shards: int) -> str:
+    """File name of the shard with this index, from 0."""
+    return SINGLE if n_shards == 1 else f"model-{index + 1:05d}-of-{n_shards:05d}.safetensors"
+
+
+def write_index(folder: Path, weight_map: dict[str, str], n_bytes: int) -> None:
+    """The index {tensor: shard}; a model of one shard has none."""
+    if len(set(weight_map.values())) > 1:
+        index_file = {"metadata": {"total_size": n_bytes}, "weight_map": weight_map}
+        write_atomic(folder / INDEX, json.dumps(index_file, indent=2, sort_keys=True))
+
+
+def header(tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> bytes:
+    """What a safetensors file begins with, for tensors {name: (dtype, shape)} in file order."""
+    found: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, (dtype, shape) in tensors.items():
+        end = offset + math.prod(shape) * dtype.itemsize
+        found[name] = {
+            "dtype": DTYPE_CODES[dtype],
+            "shape": list(shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(found, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _write_shard(path: Path, tensors: dict[str, torch.Tensor]) -> str:
     """Write one safetensors file; returns its SHA-256."""
     # widest elements first keeps every tensor aligned, as readers expect
     order = sorted(tensors, key=lambda name: -tensors[name].element_size())
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name in order:
-        tensor = tensors[name]
-        end = offset + tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": DTYPE_CODES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for block in (len(text).to_bytes(8, "little"), text):
+        blocks = (tensors[name].reshape(-1).view(torch.uint8).numpy().data for name in order)
+        head = header({name: (tensors[name].dtype, tuple(tensors[name].shape)) for name in order})
+        for block in (head, *blocks):
             digest.update(block)
             file.write(block)
-        for name in order:
-            data = tensors[name].reshape(-1).view(torch.uint8).numpy().data
-            digest.update(data)
-            file.write(data)
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()

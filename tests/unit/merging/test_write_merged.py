@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import factories
 import pytest
 import torch
@@ -10,6 +13,7 @@ from optimer.merging.checksum import checksum
 from optimer.merging.compose import compose_into
 from optimer.merging.pool import Pool
 from optimer.merging.write import write_merged
+from optimer.tensors.stream import StreamWriter
 
 WEIGHTS = {"it": 0.8, "cpt_ja": 0.3, "cpt_math": -0.2}
 
@@ -81,22 +85,22 @@ def test_card_tells_what_it_is_made_of(family, tmp_path):
     assert [m["parameters"]["weight"][-1]["value"] for m in document["models"]] == [0.8, 0.3, -0.2]
 
 
-def test_memory_stays_at_one_shard(family, tmp_path, monkeypatch):
+def test_no_shard_is_held_in_memory(family, tmp_path, monkeypatch):
     folders = family("llama", "bfloat16")
     pool = Pool.open(folders.base, folders.vectors, "dare_linear", 0.6)
-    from optimer.tensors import writer
+    alive, most = weakref.WeakSet(), []
+    original = StreamWriter.add
 
-    sizes = []
-    original = writer._write_shard
+    def watched(self, name, tensor):
+        gc.collect()
+        alive.add(tensor)
+        most.append(len(alive))
+        original(self, name, tensor)
 
-    def watched(path, tensors):
-        sizes.append(sum(t.numel() * t.element_size() for t in tensors.values()))
-        return original(path, tensors)
-
-    monkeypatch.setattr(writer, "_write_shard", watched)
-    write_merged(pool, WEIGHTS, tmp_path / "m", folders.models["it"], max_shard_bytes=10_000)
-    assert max(sizes) <= 10_000
-    assert len(sizes) > 3
+    monkeypatch.setattr(StreamWriter, "add", watched)
+    write_merged(pool, WEIGHTS, tmp_path / "m", folders.models["it"])
+    assert len(most) == 21
+    assert max(most) <= 8  # two wait, one is written, two a thread
 
 
 def test_failure_leaves_nothing(family, tmp_path):
