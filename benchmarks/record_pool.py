@@ -58,7 +58,7 @@ def record(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("roots", nargs="+", type=Path)
     parser.add_argument("--combination", choices=list(DATASETS), default="ja_zh_math")
     parser.add_argument("--points", type=int, default=512)

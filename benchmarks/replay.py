@@ -81,7 +81,7 @@ class Variant:
 def replay(world: World, variant: Variant, seed: int, n_trials: int) -> list[int]:
     """Places in `world` that a study visits, in order."""
     ranges = pool_bounds(world.combination)
-    space = {name: FloatDistribution(low, high) for name, (low, high) in ranges.items()}
+    space: dict[str, Any] = {n: FloatDistribution(*limits) for n, limits in ranges.items()}
     settings = default_settings(
         sampler=variant.sampler, batch=variant.batch, trials=n_trials, top_k=1, **variant.overrides
     )

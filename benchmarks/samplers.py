@@ -168,7 +168,7 @@ def matches(rows: Sequence[Mapping]) -> dict[str, int | None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("roots", nargs="+", type=Path)
     parser.add_argument("--combination", choices=list(DATASETS), nargs="+",
                         default=list(DATASETS))  # fmt: skip

@@ -78,8 +78,8 @@ _DEFAULTS: dict[str, Any] = {
         "multivariate": False,
         "constant_liar": True,
     },
-    "gradient": {"start": False, "steps": 15, "rate": 0.05, "share": 0.25},
-    "surface": {"n_initial": 3, "acquisition": "improvement", "exploration": 1.0},
+    "gradient": {"start": False, "steps": 10, "rate": 0.08, "share": 0.2},
+    "surface": {"n_initial": 2, "acquisition": "improvement", "exploration": 1.0},
 }
 
 

@@ -21,7 +21,7 @@ from optimer.errors import SearchError
 from optimer.evaluation.splits import Split
 from optimer.merging.checksum import by_name
 from optimer.merging.pool import Pool
-from optimer.schema.search import GradientParams
+from optimer.schema.search import GradientParams, SearchParams
 from optimer.search.answers import (
     Question,
     batches,
@@ -98,7 +98,7 @@ def by_group(pool: Pool, model: Any, found: Sequence[Question], size: int) -> tu
             parameter.grad = None
 
 
-def _project(pool: Pool, merged: Mapping[str, torch.nn.Parameter]) -> ByGroup:
+def _project(pool: Pool, merged: Mapping[str, torch.Tensor]) -> ByGroup:
     """⟨∇_θ J, s_k·(m_k ⊙ τ_k)⟩ by vector and group of layers."""
     layers = n_layers(merged)
     sums: ByGroup = {name: {} for name in pool.names}
@@ -147,6 +147,15 @@ def of_engine(engine: Any, settings: GradientParams, split: Split = "search") ->
         return expected_accuracy(engine, weights, split, settings.share, step, found)
 
     return gradient
+
+
+def where_wanted(engine: Any, search: SearchParams) -> Gradient | None:
+    """The gradient of an engine where the settings of a search use one, else None.
+
+    Raises SearchError where they do and method or engine has none.
+    """
+    wanted = search.sampler == "gradient" or search.gradient.start
+    return of_engine(engine, search.gradient) if wanted else None
 
 
 def cost(settings: GradientParams) -> float:

@@ -17,8 +17,9 @@ from optimer.paths import Paths
 from optimer.schema import Params
 from optimer.search.api import SearchResult, search
 from optimer.search.engines import evaluate
-from optimer.search.engines.huggingface import HuggingFaceEngine
+from optimer.search.engines.factory import open_engine
 from optimer.search.export import best_document, trials_csv, write_yaml
+from optimer.search.gradient import where_wanted
 
 
 def search_combination(
@@ -46,9 +47,7 @@ def search_combination(
         paths.model("base"), {name: paths.vector(name) for name in vectors}, method,
         density(params, method), params.seed, params.merge.exclude,
     )  # fmt: skip
-    engine = HuggingFaceEngine(
-        pool, harness, paths.model("base"), paths.model("it"), params.model.dtype
-    )
+    engine = open_engine(params, paths, pool, harness, progress)
     found = search(
         pool,
         lambda weights: evaluate(engine, weights, "search"),
@@ -58,6 +57,7 @@ def search_combination(
         name=combination,
         journal=paths.study(combination),
         identity=_identity(params, proxies, hashes),
+        gradient=where_wanted(engine, params.search),
         progress=progress,
         finish=lambda found: _export(params, paths, combination, pool, found),
     )
