@@ -76,11 +76,13 @@ class EngineLayout:
         found = _distinct(parameters, pool)
         self.places = {name: Place(p, self._kept(p), []) for name, p in found.items()}
         with torch.no_grad():
-            self._learn_runs()
-            self._check_base()
-            self._load_sources()
-            for place in self.places.values():
-                place.live.copy_(place.base)
+            try:
+                self._learn_runs()
+                self._check_base()
+                self._load_sources()
+            finally:
+                for place in self.places.values():
+                    place.live.copy_(place.base)
         parts = self._parts()
         near = on_device or not parts or parts[0].out_P.device.type == "cpu"
         self._composer = Resident(pool, parts) if near else Streamed(pool, parts)
