@@ -68,8 +68,8 @@ class Delta:
 
 def span(pairs: Pairs, start: int, stop: int) -> tuple[int, int]:
     """First and last + 1 of the pairs with a flat index in start..stop."""
-    index = pairs[0]
-    first, last = torch.searchsorted(index, torch.tensor([start, stop], dtype=index.dtype))
+    index = pairs[0].numpy()  # half the time of torch's, which counts once a chunk
+    first, last = index.searchsorted((index.dtype.type(start), index.dtype.type(stop)))
     return int(first), int(last)
 
 
