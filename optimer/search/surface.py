@@ -179,7 +179,8 @@ def _score(
     if data.kind == "total":
         deviation = task.scale[0] * np.sqrt(posterior.variance * spread)
         return data.constant + mean[:, 0], deviation
-    known = posterior.spread(points) + posterior.noise
+    waits = pending is not None and len(pending) > 0
+    known = (posterior.spread(points) if waits else spread) + posterior.noise
     own = data.slope * task.scale * np.sqrt(posterior.variance * known)[:, None]
     width = np.sqrt(data.blur + own**2)
     z = (data.intercept + data.slope * mean) / width
