@@ -113,7 +113,7 @@ def refusals() -> None:
     known = references(engine.pool, engine.pool.base_dir, "float32", engine._probes())
 
     def check(compose):
-        return self_check(compose, lambda: engine._ask(known), known, "float32", "reload")
+        return self_check(compose, lambda: engine._ask(known), known, 2e-3, "reload")
 
     assert len(check(engine.compose)) == 4
     with pytest.raises(SearchError, match="it alone at weight 1 answers .* does not take"):

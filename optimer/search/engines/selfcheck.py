@@ -78,29 +78,37 @@ def references(pool: Pool, base_dir: Path, dtype: str, prompts: Sequence[list[in
     return References([list(ids) for ids in prompts], tokens, values)
 
 
-def self_check(
-    compose: Callable[[Mapping[str, float]], object],
-    ask: Callable[[], LogProbs],
-    known: References,
-    dtype: str,
-    swap: str,
-) -> list[str]:
-    """Compose and compare; returns lines that say what was found.
+def allowance(ask: Callable[[], LogProbs], known: References, dtype: str) -> float:
+    """Nats that a composition may be off by, from what the base is off by before any swap.
 
-    `compose(weights)` swaps the live weights, `ask()` gives the log-probabilities of the prompts
-    under them. Raises SearchError where a composition is not what it should be.
+    Raises SearchError where the engine's base model is not the one transformers loads.
     """
-    vectors = [name for name in known.values if name is not None]
-    base = known.values[None]
     floor = _FLOOR[dtype]
-    noise = _distance(ask(), base)
+    noise = _distance(ask(), known.values[None])
     if not noise <= 2 * floor:
         raise SearchError(
             f"self-check: before any swap vLLM's base model differs from transformers' by "
             f"{noise:.3g} nats (at most {2 * floor:.3g} is rounding); check benchmark.engine and "
             "model.dtype"
         )
-    allowed = max(floor, _GROWTH * noise)
+    return max(floor, _GROWTH * noise)
+
+
+def self_check(
+    compose: Callable[[Mapping[str, float]], object],
+    ask: Callable[[], LogProbs],
+    known: References,
+    allowed: float,
+    swap: str,
+) -> list[str]:
+    """Compose and compare; returns lines that say what was found.
+
+    `compose(weights)` swaps the live weights, `ask()` gives the log-probabilities of the prompts
+    under them, which may be `allowed` nats off (`allowance`). Raises SearchError where a
+    composition is not what it should be.
+    """
+    vectors = [name for name in known.values if name is not None]
+    base = known.values[None]
     lines, told_apart = [], 0
     for name in vectors:
         compose({other: float(other == name) for other in vectors})
@@ -112,7 +120,8 @@ def self_check(
     compose(dict.fromkeys(vectors, 0.0))
     error = _distance(ask(), base)
     if not error <= allowed:
-        raise _refusal(swap, "all weights 0", error, noise, allowed)
+        effect = max(_distance(base, known.values[name]) for name in vectors)
+        raise _refusal(swap, "all weights 0", error, effect, allowed)
     lines.append(f"zero weights: off by {error:.2g} nats")
     if not told_apart:
         raise SearchError(

@@ -28,7 +28,7 @@ from optimer.evaluation.itemscores import ItemScores, item_scores
 from optimer.evaluation.splits import Block, Split
 from optimer.evaluation.vllm_live import VllmBackend, ends_of
 from optimer.merging.pool import Pool
-from optimer.search.engines.selfcheck import References, references, self_check
+from optimer.search.engines.selfcheck import References, allowance, references, self_check
 from optimer.search.engines.vllm_worker import describe
 from optimer.search.failures import EngineDied
 
@@ -116,11 +116,12 @@ class VllmEngine:
         if known is None:
             self.progress("self-check: answers of transformers to compare with")
             known = references(self.pool, base_dir, dtype, self._probes())
+        allowed = allowance(lambda: self._ask(known), known, dtype)
         failures: list[str] = []
         for self.swap in auto if swap == "auto" else [swap]:
             try:
                 self._call("pool_prepare", self.swap, vectors_on)
-                for line in self_check(self.compose, lambda: self._ask(known), known, dtype,
+                for line in self_check(self.compose, lambda: self._ask(known), known, allowed,
                                        self.swap):  # fmt: skip
                     self.progress(f"self-check ({self.swap}): {line}")
                 return

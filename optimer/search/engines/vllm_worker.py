@@ -6,10 +6,11 @@ worker opens the folders itself and answers with a checksum of what it composed.
 
 * in_place: `EngineLayout`, for engines whose layers read the parameters they were loaded into
   (CUDA, unquantised). Any degree of tensor parallelism; each rank composes its own slices.
-* reload: θ(w) goes tensor by tensor through vLLM's `reload_weights`, which packs it again. For
-  engines that pack weights at load time (vLLM's CPU build, where in-place copies change nothing
-  that is read). The embedding stays as it is where no vector changes it: reloading a tied one is
-  not followed by the head. Each rank composes everything.
+* reload: θ(w) is composed in host memory, then goes tensor by tensor through vLLM's
+  `reload_weights`, which packs it again. For engines that pack weights at load time (vLLM's CPU
+  build, where in-place copies change nothing that is read). The embedding stays as it is where no
+  vector changes it: reloading a tied one is not followed by the head. Each rank composes
+  everything, into one copy of the merged tensors.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any
 import torch
 
 from optimer.merging.checksum import combine, fingerprint
-from optimer.merging.compose import compose
 from optimer.merging.pool import Pool
+from optimer.merging.resident import Resident, prepare
 from optimer.search.engines.layout import EngineLayout
 from optimer.tensors.names import EMBEDDING, HEAD, hub_name, is_language, is_multimodal
 
@@ -43,7 +44,7 @@ class PoolWorker:
             folders["method"], folders["density"], folders["seed"], folders["exclude"],
         )  # fmt: skip
         self.pool_layout: EngineLayout | None = None
-        self.pool_fixed: dict[str, str] = {}
+        self.pool_host: HostModel | None = None
         config = self.vllm_config.model_config
         parameter = next(iter(self.model_runner.get_model().parameters()))
         return {
@@ -54,7 +55,7 @@ class PoolWorker:
 
     def pool_prepare(self, swap: str, vectors_on: str) -> None:
         """Make a swap path ready. Raises SearchError where it cannot be used."""
-        self.pool_layout = None
+        self.pool_layout = self.pool_host = None
         # it warns of every part that a reload leaves as it is, each time
         logging.getLogger("vllm.model_executor.model_loader.reload").setLevel(logging.ERROR)
         if swap == "in_place":
@@ -63,34 +64,60 @@ class PoolWorker:
                 self.pool_, dict(model.named_parameters()), model.load_weights,
                 vectors_on == "device",
             )  # fmt: skip
+        else:
+            self.pool_host = HostModel(self.pool_)
 
     def pool_compose(self, weights: Sequence[float]) -> str:
         """Make θ(w) live; merge weights in the pool's order. Returns its checksum."""
         if self.pool_layout is not None:
             self.pool_layout.compose(weights)
-            if self.pool_layout.places and torch.cuda.is_available():
-                torch.cuda.synchronize()
             return self.pool_layout.checksum()
-        fingerprints: dict[str, str] = {}
+        assert self.pool_host is not None
+        self.pool_host.compose(weights)
         # vLLM's own worker method: sets its config, then loads, packs and restores addresses
-        self.reload_weights(weights_iterator=self.pool_stream(weights, fingerprints))  # pyright: ignore
-        return combine(fingerprints)
+        self.reload_weights(weights_iterator=self.pool_host.changed())  # pyright: ignore
+        return self.pool_host.checksum()
 
-    def pool_stream(
-        self, weights: Sequence[float], fingerprints: dict[str, str]
-    ) -> Iterator[tuple[str, torch.Tensor]]:
-        """θ(w) under the Hub's names, without what no vector can change and may stay."""
-        multimodal = is_multimodal(self.pool_.base.names())
-        towers = any(self.pool_.is_merged(n) for n in self.pool_.base.names() if not is_language(n))
-        for name, tensor in compose(self.pool_, list(weights)):
-            alone = name in (EMBEDDING, HEAD) or not (is_language(name) or towers)
-            if alone and not self.pool_.is_merged(name):
-                if name not in self.pool_fixed:
-                    self.pool_fixed[name] = fingerprint(tensor)
-                fingerprints[name] = self.pool_fixed[name]
-                continue
-            fingerprints[name] = fingerprint(tensor)
-            yield hub_name(name, multimodal), tensor
+
+class HostModel:
+    """θ(w) in host memory: merged tensors composed in place, the others views of the base."""
+
+    def __init__(self, pool: Pool) -> None:
+        names = pool.base.names()
+        self.pool = pool
+        self.tensors: dict[str, torch.Tensor] = {}
+        parts = []
+        for name in names:
+            self.tensors[name] = pool.base.read(name)
+            if pool.is_merged(name):
+                self.tensors[name] = torch.empty_like(self.tensors[name])
+                parts.append(prepare(pool, name, self.tensors[name].view(-1)))
+        self._resident = Resident(pool, parts)
+        self._fixed: dict[str, str] = {}
+        self._multimodal = is_multimodal(names)
+        towers = any(pool.is_merged(name) for name in names if not is_language(name))
+        self._stay = {
+            name for name in names if not pool.is_merged(name)
+            and (name in (EMBEDDING, HEAD) or not (is_language(name) or towers))
+        }  # fmt: skip
+
+    def compose(self, weights: Sequence[float]) -> None:
+        """Compose the merged tensors anew."""
+        self._resident.compose(weights)
+
+    def changed(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """(the Hub's name, tensor) of all but what no vector changes and may stay in the engine."""
+        for name, tensor in self.tensors.items():
+            if name not in self._stay:
+                yield hub_name(name, self._multimodal), tensor
+
+    def checksum(self) -> str:
+        """`optimer.merging.checksum` of θ(w); the base's own tensors are read once."""
+        for name, tensor in self.tensors.items():
+            if name not in self._fixed and not self.pool.is_merged(name):
+                self._fixed[name] = fingerprint(tensor)
+        merged = {n: fingerprint(t) for n, t in self.tensors.items() if n not in self._fixed}
+        return combine({**self._fixed, **merged})
 
 
 def describe(pool: Pool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from optimer.errors import SearchError
 from optimer.merging.compose import compose_into
 from optimer.merging.pool import Pool
-from optimer.search.engines.selfcheck import references, self_check
+from optimer.search.engines.selfcheck import allowance, references, self_check
 from optimer.search.engines.vllm import _start, refuse_quantised
 
 PROMPTS = [[5, 6, 7, 8, 9], [10, 11, 12]]
@@ -68,31 +68,32 @@ def live(family):
 
 def test_the_self_check_passes_a_right_swap(live):
     _, swap, ask, known = live
-    lines = self_check(swap, ask, known, "float32", "in_place")
+    lines = self_check(swap, ask, known, 2e-3, "in_place")
     assert [line.split(":")[0] for line in lines] == ["it", "cpt_ja", "cpt_math", "zero weights"]
 
 
 def test_the_self_check_refuses_swaps_that_do_nothing_or_half(live):
     _, swap, ask, known = live
     with pytest.raises(SearchError, match=r"it alone at weight 1 answers .* search\.swap: reload"):
-        self_check(lambda weights: None, ask, known, "float32", "in_place")
+        self_check(lambda weights: None, ask, known, 2e-3, "in_place")
     with pytest.raises(SearchError, match=r"cpt_ja alone .* search\.swap: in_place"):
-        self_check(lambda weights: swap({**weights, "cpt_ja": 0.0}), ask, known, "float32",
+        self_check(lambda weights: swap({**weights, "cpt_ja": 0.0}), ask, known, 2e-3,
                    "reload")  # fmt: skip
 
     def sticky(weights):  # cannot go back to the base
         swap(weights if any(weights.values()) else {**weights, "it": 0.5})
 
     with pytest.raises(SearchError, match="all weights 0 answers"):
-        self_check(sticky, ask, known, "float32", "reload")
+        self_check(sticky, ask, known, 2e-3, "reload")
 
 
 def test_the_self_check_refuses_another_base_and_vectors_without_effect(live):
     pool, swap, ask, known = live
+    assert allowance(ask, known, "float32") == 2e-3
     swap({"it": 0.3, "cpt_ja": 0.0, "cpt_math": 0.0})
     with pytest.raises(SearchError, match="before any swap vLLM's base model differs"):
-        self_check(swap, ask, known, "float32", "reload")
+        allowance(ask, known, "float32")
     swap(dict.fromkeys(pool.names, 0.0))
     silent = replace(known, values=dict.fromkeys(known.values, known.values[None]))
     with pytest.raises(SearchError, match="no vector changes the answers"):
-        self_check(lambda weights: None, ask, silent, "float32", "reload")
+        self_check(lambda weights: None, ask, silent, 2e-3, "reload")
