@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from optimer.errors import ArtifactError
@@ -110,9 +111,7 @@ def _encode(base: torch.Tensor, checkpoint: torch.Tensor, dtype: torch.dtype) ->
 
 def _differing(a: torch.Tensor, b: torch.Tensor, start: int, values: torch.Tensor) -> Pairs:
     """Where a and b differ: (indices counted from −start, `values` there)."""
-    if torch.equal(a, b):  # the usual case, and many times faster than looking for places
-        return torch.empty(0, dtype=torch.int64), values[:0].clone()
-    where = (a != b).nonzero().flatten()
+    where = torch.from_numpy(np.flatnonzero(a.numpy() != b.numpy()))  # torch takes 5 times as long
     return where + start, values[where]
 
 
