@@ -25,8 +25,8 @@ from optimer.search.finish import rerank_best
 from optimer.search.samplers import Gradient, known_points, make
 from optimer.search.storage import open_storage
 from optimer.search.study import open_study
-from optimer.search.trial import Outcome, Progress, Trial, Weights
-from optimer.search.worker import Scorer, Worker
+from optimer.search.trial import Outcome, Progress, Scorer, Trial, Weights
+from optimer.search.worker import Worker
 
 if TYPE_CHECKING:
     from optimer.search.itemstore import ItemStore

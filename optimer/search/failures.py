@@ -15,6 +15,7 @@ import socket
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -83,6 +84,15 @@ def described(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}"
+
+
+def no_records(store: Any, number: int) -> SearchError:
+    """For racing against a trial whose items another node kept to itself."""
+    where = f"in {store.folder}" if store else "without a journal's folder"
+    return SearchError(
+        f"racing compares items with those of trial {number}, whose records are not {where}; give "
+        "the search a folder that all its nodes share, or set search.racing.enabled: false"
+    )
 
 
 def all_failed(what: str, number: int, reason: str) -> SearchError:

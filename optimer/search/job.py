@@ -16,10 +16,12 @@ from optimer.merging.recipe import recipe
 from optimer.paths import Paths
 from optimer.schema import Params
 from optimer.search.api import SearchResult, search
-from optimer.search.engines import evaluate
+from optimer.search.engines import Engine, evaluate, evaluate_racing
 from optimer.search.engines.factory import open_engine
 from optimer.search.export import best_document, trials_csv, write_yaml
 from optimer.search.gradient import where_wanted
+from optimer.search.racing import deal
+from optimer.search.trial import Incumbent, Outcome, Scorer, Weights
 
 
 def search_combination(
@@ -52,6 +54,7 @@ def search_combination(
         pool,
         lambda weights: evaluate(engine, weights, "search"),
         rerank=lambda weights: evaluate(engine, weights, "rerank"),
+        race=_racer(params, engine, harness),
         settings=params.search,
         seed=params.seed,
         name=combination,
@@ -62,6 +65,23 @@ def search_combination(
         finish=lambda found: _export(params, paths, combination, pool, found),
     )
     return found
+
+
+def _racer(params: Params, engine: Engine, harness: Harness) -> Scorer:
+    """Scores a trial against the best one so far; the first trials see every item."""
+    ids = {
+        name: [f"{item.leaf}/{item.index}" for item in parts["search"]]
+        for name, parts in harness.items.items()
+    }
+    settings = params.search.racing
+    blocks = deal(ids, settings.blocks, params.seed)
+
+    def score(weights: Weights, best: Incumbent | None) -> Outcome:
+        if best is None:
+            return evaluate(engine, weights, "search")
+        return evaluate_racing(engine, weights, best, blocks, settings.false_stop)
+
+    return score
 
 
 def _export(

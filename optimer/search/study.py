@@ -163,6 +163,18 @@ def settled(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() or bool(trial.user_attrs.get(FAILURE))
 
 
+def incumbent(trials: Sequence[FrozenTrial]) -> tuple[int, float] | None:
+    """Number and objective of the best trial scored on every item, the first among equals."""
+    best: tuple[int, float] | None = None
+    for trial in trials:
+        stored = trial.user_attrs.get(OUTCOME)
+        if trial.state == TrialState.COMPLETE and stored and trial.values:
+            whole = stored.get("stopped") is None
+            if whole and (best is None or trial.values[0] > best[1]):
+                best = trial.number, trial.values[0]
+    return best
+
+
 def open_study(
     storage: Storage,
     name: str,

@@ -88,4 +88,16 @@ class Trial:
         return "stopped" if self.outcome.stopped else "complete"
 
 
+@dataclass(frozen=True)
+class Incumbent:
+    """The trial to beat: the best of finished batches that was scored on every item."""
+
+    number: int
+    objective: float
+    """In percent."""
+    items: Mapping[str, ItemScores] = field(compare=False, repr=False)
+
+
 Score = Callable[[Weights], Outcome]
+Scorer = Callable[[Weights, Incumbent | None], Outcome]
+"""Scores in view of the trial to beat; None where settings do not ask for racing, or at first."""

@@ -9,32 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from optimer.search import failures
 from optimer.search.failures import EngineDied
-from optimer.search.study import ATTEMPT, FAILURE, OUTCOME, Study, settled
-from optimer.search.trial import Outcome, Progress, Trial, Weights
+from optimer.search.study import ATTEMPT, FAILURE, Study, incumbent, settled
+from optimer.search.trial import Incumbent, Outcome, Progress, Scorer, Trial
 
 if TYPE_CHECKING:
     from optimer.search.itemstore import ItemStore
 
 _LONGEST_SLEEP = 0.25  # seconds between two looks at trials that others hold
-
-
-@dataclass(frozen=True)
-class Incumbent:
-    """The trial to beat: the best of finished batches that was scored on every item."""
-
-    number: int
-    outcome: Outcome
-
-
-Scorer = Callable[[Weights, Incumbent | None], Outcome]
 
 
 class Worker:
@@ -47,6 +35,7 @@ class Worker:
         self._score = score
         self._store = store
         self._progress = progress
+        self._best: Incumbent | None = None
         self._n_failed = 0  # failures of this worker in a row
 
     def run(self) -> list[Trial]:
@@ -132,8 +121,9 @@ class Worker:
         return True
 
     def _take(self, trial: FrozenTrial) -> None:
+        best = self._incumbent(trial.number)
         try:
-            outcome = self._score(dict(trial.params), self._incumbent(trial.number))
+            outcome = self._score(dict(trial.params), best)
         except EngineDied:
             raise
         except Exception as error:
@@ -207,16 +197,14 @@ class Worker:
             return None
         synchronous = self._study.settings.mode == "synchronous"
         before = self._study.batch(number).start if synchronous else number
-        best: Incumbent | None = None
-        for trial in self._study.trials()[:before]:
-            if trial.state != TrialState.COMPLETE:
-                continue
-            outcome = Outcome.of_stored(trial.user_attrs[OUTCOME])
-            if outcome.stopped is None and (
-                best is None or outcome.objective > best.outcome.objective
-            ):
-                best = Incumbent(trial.number, outcome)
-        return best
+        best = incumbent(self._study.trials()[:before])
+        if best is None or (self._best and self._best.number == best[0]):
+            return self._best if best else None
+        items = self._store.read(best[0]) if self._store else None
+        if items is None:
+            raise failures.no_records(self._store, best[0])
+        self._best = Incumbent(*best, items)
+        return self._best
 
 
 def _shown(trial: FrozenTrial, outcome: Outcome) -> str:

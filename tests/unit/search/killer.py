@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from optimer.search.api import search
-from tests.unit.search.test_api import POOL, hill, plain
+from tests.unit.search.test_api import POOL, hill
 
 OPTIONS = {"trials": 30, "batch": 6, "n_startup_trials": 12}
 
@@ -52,12 +52,12 @@ def start(journal: Path, seed: int, url: str | None) -> int:
         os._exit(code)
 
 
-def killed(journal: Path, seed: int, n_workers: int, url: str | None, draw: random.Random):
+def killed(journal: Path, seed: int, n_workers: int, url: str | None, wanted: int, draw) -> int:
     """One study to its end; returns how many workers were killed on the way."""
     kills, alive, done = 0, [], 0
-    while not done:
+    while not done and kills < wanted:
         alive += [start(journal, seed, url) for _ in range(n_workers - len(alive))]
-        time.sleep(draw.uniform(0, 0.12 if url is None else 0.5))
+        time.sleep(draw.uniform(0, 0.12 if url is None else 1.2))
         victim = alive.pop(draw.randrange(len(alive)))
         os.kill(victim, 9)
         _, status = os.waitpid(victim, 0)
@@ -78,7 +78,7 @@ def main() -> None:
     while kills < wanted:
         seed = len(studies)
         journal = folder / f"study{seed}" / "journal.log"
-        kills += killed(journal, seed, n_workers, url, draw)
+        kills += killed(journal, seed, n_workers, url, wanted - kills, draw)
         studies.append(summary(run(journal, seed, url)))
     print(json.dumps({"kills": kills, "studies": studies}))
 
