@@ -54,7 +54,8 @@ def check_differentiable(pool: Pool, engine: Any = None) -> None:
             "of the weights and has no gradient; use merge.method dare_linear or "
             "task_arithmetic, or another sampler"
         )
-    if engine is not None and not hasattr(engine, "backend"):
+    live = getattr(getattr(engine, "backend", None), "model", None)
+    if engine is not None and not isinstance(live, torch.nn.Module):
         raise SearchError(
             f"engine {type(engine).__name__} cannot differentiate its model; run the gradient "
             "with benchmark.backend: hf, or use another sampler"

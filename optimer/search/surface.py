@@ -118,8 +118,12 @@ class Surface:
         points: np.ndarray,
         tasks: Mapping[str, TaskData],
         task_weights: Mapping[str, float] | None = None,
+        like: Surface | None = None,
     ) -> None:
-        """`points` [n, D] unit coordinates of designs, n ≥ 2; `task_weights` default to 1."""
+        """`points` [n, D] unit coordinates of designs, n ≥ 2; `task_weights` default to 1.
+
+        With `like`, the surface of fewer designs of the same study, its hyperparameters are kept.
+        """
         self.points = np.asarray(points, float)
         weights = dict.fromkeys(tasks, 1.0) if task_weights is None else dict(task_weights)
         total = sum(weights.values())
@@ -128,7 +132,10 @@ class Surface:
         moving = [name for name in tasks if tasks[name].outputs.shape[1] and weights.get(name)]
         self.kernel = Kernel(np.ones(self.points.shape[1]), 1.0)
         noise = np.zeros(0)
-        if moving:
+        if like is not None and set(moving) <= set(like._tasks):
+            self.kernel = like.kernel
+            noise = np.array([like._tasks[name].posterior.noise for name in moving])
+        elif moving:
             self.kernel, noise = fit(self.points, [scaled[name][2] for name in moving])
         self._tasks: dict[str, _Fitted] = {}
         self._constant = {name: tasks[name].constant for name in tasks}

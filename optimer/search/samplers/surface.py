@@ -26,6 +26,7 @@ Record = Mapping[str, ItemScores]
 _CANDIDATES = 512
 _ROUNDS = ((5, 0.10), (5, 0.04), (3, 0.015))  # (centres, step) of the refinement
 _AROUND = 24  # candidates around each centre
+_ALWAYS_FIT, _FIT_EVERY = 40, 8  # trials
 _APART = 1e-3  # unit distance under which two points are the same
 
 
@@ -38,6 +39,7 @@ class SurfaceProposal:
         self._store = store
         self._read: dict[int, Record | None] = {}
         self._fitted: tuple[tuple[int, ...], Surface] | None = None
+        self._latest: tuple[tuple[int, ...], Surface] | None = None
 
     def __call__(self, history: History) -> np.ndarray:
         n_initial = max(self._settings.n_initial * history.n_dims, 3)
@@ -48,13 +50,24 @@ class SurfaceProposal:
         return propose(surface, self._settings, history.rng, pending)
 
     def surface(self, seen: Sequence[Seen]) -> Surface:
-        """The surface of these trials; a batch shares it."""
+        """The surface of these trials; a batch shares it.
+
+        Beyond 40 trials hyperparameters follow every eighth only: they hardly move any more.
+        """
+        n_fitted = len(seen) if len(seen) <= _ALWAYS_FIT else len(seen) - len(seen) % _FIT_EVERY
         key = tuple(item.number for item in seen)
-        if self._fitted is None or self._fitted[0] != key:
-            points = np.stack([item.unit for item in seen])
-            records = [self._record(item.number) for item in seen]
-            self._fitted = key, Surface(points, outputs(records, [item.value for item in seen]))
-        return self._fitted[1]
+        if self._fitted is None or self._fitted[0] != key[:n_fitted]:
+            self._fitted = key[:n_fitted], self._surface(seen[:n_fitted])
+        if n_fitted == len(seen):
+            return self._fitted[1]
+        if self._latest is None or self._latest[0] != key:
+            self._latest = key, self._surface(seen, self._fitted[1])
+        return self._latest[1]
+
+    def _surface(self, seen: Sequence[Seen], like: Surface | None = None) -> Surface:
+        points = np.stack([item.unit for item in seen])
+        records = [self._record(item.number) for item in seen]
+        return Surface(points, outputs(records, [item.value for item in seen]), like=like)
 
     def _record(self, number: int) -> Record | None:
         if number not in self._read:

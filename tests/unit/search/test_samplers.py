@@ -115,6 +115,16 @@ def test_surface_needs_few_trials():
     assert max(map(hill, run(study_of("surface"), 20))) > 89.5
 
 
+def test_surface_of_many_trials_is_a_function_of_them():
+    """Hyperparameters that are kept for some trials do not depend on when a process began."""
+    whole = study_of("surface", batch=1)
+    points = run(whole, 51, batch=1)
+    again = study_of("surface", batch=1)
+    for trial in whole.trials[:50]:
+        again.add_trial(trial)
+    assert again.ask(fixed_distributions=SPACE).params == points[50]
+
+
 def test_surface_reads_item_records(tmp_path):
     """Items whose margins carry the hill lead to it although right and wrong are coarse."""
     level = np.linspace(-40, 40, 50)
