@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
@@ -24,6 +25,7 @@ from optimer.merging.methods import elect
 from optimer.merging.pool import Pool, Source
 from optimer.tensors import CHUNK, chunks
 
+T = TypeVar("T")
 Weights = Mapping[str, float] | Sequence[float]
 """By vector name, or in the pool's order."""
 
@@ -50,15 +52,17 @@ def compose(
         pool.release(name)
         return name, out
 
-    return _parallel(one, chosen, n_threads) if n_threads > 1 else map(one, chosen)
+    return parallel(one, chosen, n_threads)
 
 
-def _parallel(
-    one: Callable[[str], tuple[str, torch.Tensor]], names: Iterable[str], n_threads: int
-) -> Iterator[tuple[str, torch.Tensor]]:
+def parallel(one: Callable[[str], T], names: Iterable[str], n_threads: int) -> Iterator[T]:
+    """`one` of every name, in order, a thread a name; at most `n_threads` results wait."""
+    if n_threads == 1:
+        yield from map(one, names)
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # a thread a tensor, not several an operation
-    waiting: deque[Future[tuple[str, torch.Tensor]]] = deque()
+    waiting: deque[Future[T]] = deque()
     try:
         with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as run:
             for name in names:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from optimer.errors import MergeError
-from optimer.merging.compose import Weights, targets
+from optimer.merging.compose import Weights, parallel, targets
 from optimer.merging.kernels import Kernel, Variant
 from optimer.merging.pool import Pool, Source
 from optimer.tensors import chunks
@@ -24,6 +24,7 @@ from optimer.tensors.deltas import decode
 
 COMPILE_FROM = 50_000_000
 """Merged elements from which compiling (some 10-40 s, once) is worth it over 100 trials."""
+_MAX_THREADS = 8  # that apply masks and decode sources when a pool is opened
 CHECKED = 1 << 18  # elements of a tensor on which a compiled kernel is compared with eager code
 
 
@@ -65,10 +66,14 @@ class Resident:
 
         Raises MergeError when names, shapes or dtypes do not fit the pool's base.
         """
-        parts = []
-        for name, target in targets(pool, parameters).items():
-            parts.append(prepare(pool, name, target.detach().view(-1)))
+        live = targets(pool, parameters)
+
+        def part(name: str) -> Part:
+            made = prepare(pool, name, live[name].detach().view(-1))
             pool.release(name)
+            return made
+
+        parts = list(parallel(part, live, min(_MAX_THREADS, torch.get_num_threads())))
         return cls(pool, parts, compiled)
 
     @property
