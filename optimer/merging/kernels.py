@@ -1,11 +1,11 @@
 """Composition of one flat tensor in one pass over memory: read base and sources, write θ(w).
 
-The same functions run eagerly, chunk by chunk (the reference arithmetic of
-`optimer.merging.compose`, operation by operation), or compiled by `torch.compile` into one loop
-per tensor (C++ on a CPU, Triton on CUDA) with sizes and merge weights as run-time values, so
-that nothing is compiled again from trial to trial. Both give the same bits: products are rounded
-before they are added (no fused multiply-add), sums run in fp32 in the order of the vectors, and
-the result is rounded once. `Kernel` checks that before it trusts a compiler.
+Two ways to the same bits. `eager` works chunk by chunk with the operations of
+`optimer.merging.compose`, the reference. `fused` is compiled by `torch.compile` into one loop per
+tensor (C++ on a CPU, Triton on CUDA), with sizes and merge weights as run-time values, so that
+nothing is compiled again from trial to trial. Products are rounded before they are added (no fused
+multiply-add), sums run in fp32 in the order of the vectors, and the result is rounded once.
+`Kernel` compares the two before it trusts a compiler.
 
 Shapes: P elements of a tensor, K vectors that change it.
 """
@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 
-CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}
+from optimer.merging.methods import elect
+
+CHUNK = {"cpu": 1 << 18, "cuda": 1 << 22}
 """Elements an eager composition handles at once, by device type (scratch below 256 MB)."""
 _MIN_COMPILED = 2  # compilers specialise on sizes 0 and 1
 
@@ -81,14 +83,25 @@ def eager(
     weights_K: torch.Tensor,
     variant: Variant,
 ) -> None:
-    """`fused` without a compiler, in chunks that stay in the cache."""
-    size = CHUNK.get(out_P.device.type, CHUNK["cpu"])
+    """What `fused` computes, without a compiler: in chunks that stay in the cache, in place."""
+    size = min(CHUNK.get(out_P.device.type, CHUNK["cpu"]), out_P.numel())
+    n_rows = len(sources) if variant.elect_sign else 2
+    scratch = torch.empty(n_rows + 1, size, dtype=torch.float32, device=out_P.device)
     for start in range(0, out_P.numel(), size):
-        stop = start + size
-        fused(
-            out_P[start:stop], base_P[start:stop], [part[start:stop] for part in sources],
-            factors_K, weights_K, variant,
-        )  # fmt: skip
+        stop = min(start + size, out_P.numel())
+        *rows_KP, base = scratch[:, : stop - start]
+        base.copy_(base_P[start:stop])
+        for k, source_P in enumerate(sources):
+            row = rows_KP[min(k, n_rows - 1)].copy_(source_P[start:stop])
+            if variant.relative:
+                row.sub_(base)
+            row.mul_(factors_K[k])
+            if k and not variant.elect_sign:
+                rows_KP[0].add_(row)
+        total = rows_KP[0]
+        if variant.elect_sign:
+            total = elect(scratch[:n_rows, : stop - start], weights_K, variant.normalize)
+        out_P[start:stop].copy_(total.add_(base))
 
 
 class Kernel:
