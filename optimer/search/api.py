@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optimer.errors import SearchError
-from optimer.schema.search import (
-    SearchParams,
-)
+from optimer.schema.search import SearchParams
 from optimer.search import space
 from optimer.search.finish import rerank_best
 from optimer.search.samplers import Gradient, known_points, make
 from optimer.search.storage import open_storage
-from optimer.search.study import open_study
+from optimer.search.study import Study, open_study
 from optimer.search.trial import Outcome, Progress, Scorer, Trial, Weights
 from optimer.search.worker import Worker
 
@@ -47,8 +45,6 @@ class SearchResult:
 
     trials: list[Trial]
     best: Trial
-    study: str = ""
-    """Name of the study in its storage."""
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -118,7 +114,7 @@ def search(
     identity: Mapping[str, Any] | None = None,
     gradient: Gradient | None = None,
     progress: Progress = lambda line: None,
-    finish: Callable[[SearchResult], None] | None = None,
+    finish: Callable[[SearchResult, Study], None] | None = None,
     **overrides: Any,
 ) -> SearchResult:
     """Search merge weights of `pool` (or of a list of vector names).
@@ -155,10 +151,10 @@ def search(
             if rerank is not None:
                 rerank_best(study, _normal(rerank), store, progress)
                 trials = study.finished()
-            result = SearchResult(trials, _best(trials), study.name)
+            result = SearchResult(trials, _best(trials))
             if finish is not None:
                 with study.locks.wait("finish"):
-                    finish(result)
+                    finish(result, study)
             return result
         finally:
             study.locks.close()

@@ -34,9 +34,9 @@ class EngineDied(SearchError):
     """The engine is gone and its worker with it; another worker may do better."""
 
 
-def process() -> str:
-    """Name of this process among all workers: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def process(pid: int | None = None) -> str:
+    """Name of a process of this host (default: this one) among all workers."""
+    return f"{socket.gethostname()}:{pid or os.getpid()}"
 
 
 def token() -> str:

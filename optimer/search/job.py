@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from optimer import receipts
@@ -10,37 +12,50 @@ from optimer.errors import SearchError
 from optimer.evaluation.folder import load_tokenizer
 from optimer.evaluation.harness import Harness
 from optimer.evaluation.items import check_untouched
+from optimer.evaluation.splits import Split
 from optimer.experiment import density, search_pool, tokenizer_folder
 from optimer.merging.pool import Pool
 from optimer.merging.recipe import recipe
 from optimer.paths import Paths
 from optimer.schema import Params
-from optimer.search.api import SearchResult, search
+from optimer.search import optimism, winner
+from optimer.search.api import SearchResult, item_store, search
 from optimer.search.engines import Engine, evaluate, evaluate_racing
 from optimer.search.engines.factory import open_engine
 from optimer.search.export import best_document, trials_csv, write_yaml
 from optimer.search.gradient import where_wanted
 from optimer.search.racing import deal
+from optimer.search.storage import VARIABLE
+from optimer.search.study import Study
 from optimer.search.trial import Incumbent, Outcome, Scorer, Weights
 
 
 def search_combination(
-    params: Params, paths: Paths, combination: str, progress: Callable[[str], None]
+    params: Params,
+    paths: Paths,
+    combination: str,
+    progress: Callable[[str], None],
+    export: Path | None = None,
 ) -> SearchResult:
     """Search, re-rank and export one combination; continues where a killed run stopped.
 
-    Raises ParamsError for an unknown combination, ArtifactError for a missing model or vector,
-    EvaluationError for proxy tasks that cannot be scored or share items with reported ones,
-    SearchError where weights imply no mixture.
+    Every process that calls this works on the same study; with the environment variable
+    OPTIMER_STORAGE it lies in PostgreSQL. `export`: folder for the winner as a model, which is
+    then scored on the report split. Raises ParamsError for an unknown combination, ArtifactError
+    for a missing model or vector, EvaluationError for proxy tasks that cannot be scored or share
+    items with reported ones, SearchError where weights imply no mixture.
     """
     vectors = search_pool(params, combination)
     proxies = list(params.combinations[combination].proxies)
     hashes = {name: _content(receipts.read(paths.vector_receipt(name))) for name in vectors}
     hashes["base"] = _content(receipts.read(paths.model_receipt("base")))
+    if export is not None:
+        winner.check_folder(export)
     progress(f"{combination}: loading {', '.join(proxies)}")
     check_untouched(params, paths, proxies)
     tokenizer = load_tokenizer(tokenizer_folder(params, paths))
-    harness = Harness(params, paths, tokenizer, proxies, ("search", "rerank"))
+    splits: list[Split] = ["search", "rerank", *(["report"] if export else [])]  # type: ignore[list-item]
+    harness = Harness(params, paths, tokenizer, proxies, splits)
     for name in proxies:
         n = {split: len(harness.items[name][split]) for split in ("search", "rerank")}
         progress(f"  {name}: {n['search']} items a trial, {n['rerank']} to re-rank")
@@ -50,21 +65,35 @@ def search_combination(
         density(params, method), params.seed, params.merge.exclude,
     )  # fmt: skip
     engine = open_engine(params, paths, pool, harness, progress)
-    found = search(
-        pool,
-        lambda weights: evaluate(engine, weights, "search"),
-        rerank=lambda weights: evaluate(engine, weights, "rerank"),
-        race=_racer(params, engine, harness),
-        settings=params.search,
-        seed=params.seed,
-        name=combination,
-        journal=paths.study(combination),
-        identity=_identity(params, proxies, hashes),
-        gradient=where_wanted(engine, params.search),
-        progress=progress,
-        finish=lambda found: _export(params, paths, combination, pool, found),
-    )
-    return found
+
+    def finish(found: SearchResult, study: Study) -> None:
+        document = _best(params, paths, combination, pool, found, study)
+        if export is not None:
+            winner.report(study, engine, found, params, proxies)
+        if score := winner.reported(study, found):
+            document["report"] = score
+        _write(paths, combination, pool, found, document)
+        if export is not None:
+            winner.export(params, paths, pool, found, document, export)
+
+    try:
+        return search(
+            pool,
+            lambda weights: evaluate(engine, weights, "search"),
+            rerank=lambda weights: evaluate(engine, weights, "rerank"),
+            race=_racer(params, engine, harness),
+            settings=params.search,
+            seed=params.seed,
+            name=combination,
+            journal=paths.study(combination),
+            storage=os.environ.get(VARIABLE),
+            identity=_identity(params, proxies, hashes),
+            gradient=where_wanted(engine, params.search),
+            progress=progress,
+            finish=finish,
+        )
+    finally:
+        engine.close()
 
 
 def _racer(params: Params, engine: Engine, harness: Harness) -> Scorer:
@@ -84,10 +113,10 @@ def _racer(params: Params, engine: Engine, harness: Harness) -> Scorer:
     return score
 
 
-def _export(
-    params: Params, paths: Paths, combination: str, pool: Pool, found: SearchResult
-) -> None:
-    receipts.write_atomic(paths.trials(combination), trials_csv(found.trials))
+def _best(
+    params: Params, paths: Paths, combination: str, pool: Pool, found: SearchResult, study: Study
+) -> dict[str, Any]:
+    """Content of best.yaml."""
     about = {
         "combination": combination,
         "method": pool.method.name,
@@ -99,10 +128,22 @@ def _export(
     }
     if params.search.mode == "asynchronous":
         about["mode"] = "asynchronous: proposals depended on timing, another run gives others"
-    document = best_document(found.best, about)
-    write_yaml(
-        paths.recipe(combination), recipe(pool, found.best.weights, it_dir=paths.model("it"))
-    )
+    store = item_store(paths.study(combination), study.name)
+    complete = [trial for trial in found.trials if trial.state == "complete"]
+    read = [store.read(trial.number) for trial in complete] if store else []
+    records = [items for items in read if items is not None]
+    return {
+        **best_document(found.best, about),
+        "optimism": optimism.described(found.trials, records, params.seed),
+    }
+
+
+def _write(
+    paths: Paths, combination: str, pool: Pool, found: SearchResult, document: dict[str, Any]
+) -> None:
+    receipts.write_atomic(paths.trials(combination), trials_csv(found.trials))
+    made = recipe(pool, found.best.weights, it_dir=paths.model("it"))
+    write_yaml(paths.recipe(combination), made)
     write_yaml(paths.best(combination), document)
 
 

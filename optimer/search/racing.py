@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import NormalDist, fmean
 
 import numpy as np
@@ -82,7 +82,7 @@ def _crossing(times: Sequence[float], bound: float) -> float:
     step = (_HIGH + bound) / _GRID
     z = -bound + step * (np.arange(_GRID) + 0.5)
     alive = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * step
-    for before, now in zip(times, times[1:], strict=False):
+    for before, now in pairwise(times):
         # density of Z_now given Z_before: mean z √(before / now), variance 1 − before / now
         keep = before / now
         edges = np.append(z - step / 2, z[-1] + step / 2)

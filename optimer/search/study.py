@@ -201,8 +201,9 @@ def open_study(
         ]  # fmt: skip
         if full_name in (item.study_name for item in earlier):
             progress(f"continuing study {full_name}")
-        elif earlier:
-            progress(f"settings changed since {earlier[-1].study_name}: starting study {full_name}")
+        else:
+            old = f"settings changed since {earlier[-1].study_name}: " if earlier else ""
+            progress(f"{old}starting study {full_name}")
         opened = optuna.create_study(
             storage=storage.optuna, sampler=sampler(full_name), study_name=full_name,
             direction="maximize", load_if_exists=True,
