@@ -13,9 +13,12 @@ from typing import Literal
 
 from optimer.errors import ParamsError
 from optimer.paths import Paths
-from optimer.schema import METHODS, MergeMethod, Params
+from optimer.schema import METHODS, CombinationParams, MergeMethod, Params
 
 Kind = Literal["given", "pretrain", "instruct", "cpt", "datamix", "ratio"]
+
+FLEXIBILITY = "flexibility"
+"""Name of the study behind Table 2."""
 
 METHOD_LABELS: dict[str, str] = {
     "task_arithmetic": "Task Arithmetic",
@@ -110,15 +113,27 @@ def vectors(params: Params) -> list[str]:
     ]
 
 
-def search_pool(params: Params, combination: str) -> tuple[str, ...]:
-    """Vectors a combination's search merges, IT first."""
-    if combination not in params.combinations:
-        raise ParamsError(
-            f"{combination!r} is not a combination of scale {params.scale}; "
-            f"known: {', '.join(params.combinations)}"
+def combination(params: Params, name: str) -> CombinationParams:
+    """One combination, or `flexibility`: the study behind Table 2, over all its objectives' tasks.
+
+    Raises ParamsError for any other name.
+    """
+    if name == FLEXIBILITY:
+        found = params.flexibility
+        return CombinationParams(
+            label="Flexibility", datasets=found.datasets, proxies=found.proxies
         )
-    datasets = params.combinations[combination].datasets
-    return ("it", *(f"cpt_{name}" for name in datasets))
+    if name not in params.combinations:
+        raise ParamsError(
+            f"{name!r} is not a combination of scale {params.scale}; "
+            f"known: {', '.join([*params.combinations, FLEXIBILITY])}"
+        )
+    return params.combinations[name]
+
+
+def search_pool(params: Params, name: str) -> tuple[str, ...]:
+    """Vectors a combination's search merges, IT first."""
+    return ("it", *(f"cpt_{dataset}" for dataset in combination(params, name).datasets))
 
 
 def rows(params: Params) -> list[Row]:

@@ -19,7 +19,12 @@ from optimer.errors import ParamsError
 from optimer.schema import Params
 
 # Mappings whose keys are the user's own names: an overlay replaces them as a whole.
-_FREE = {("corpus", "datasets"), ("combinations",), ("benchmark", "engine")}
+_FREE = {
+    ("corpus", "datasets"),
+    ("combinations",),
+    ("flexibility", "objectives"),
+    ("benchmark", "engine"),
+}
 
 
 def read(path: Path) -> dict[str, Any]:

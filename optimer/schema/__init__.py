@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from optimer.schema.benchmark import BenchmarkParams, Column, TaskMetric
 from optimer.schema.common import Name, Section
 from optimer.schema.corpus import CorpusParams
+from optimer.schema.flexibility import FlexibilityParams
 from optimer.schema.merge import METHODS, MergeMethod, MergeParams
 from optimer.schema.model import ModelParams
 from optimer.schema.plan import PlanParams
@@ -48,6 +49,9 @@ class Params(Section):
     combinations: dict[Name, CombinationParams] = Field(min_length=1)
     """Experiments of Table 1: name -> subset of the datasets and its proxy tasks."""
 
+    flexibility: FlexibilityParams
+    """One pool re-optimised for several objectives (Table 2)."""
+
     search: SearchParams
     benchmark: BenchmarkParams
     report: ReportParams
@@ -83,6 +87,18 @@ class Params(Section):
             density = dict(self.merge.density).get(method)  # pyright: ignore[reportArgumentType]
             if density is None or not 0 < density <= 1:
                 raise ValueError(f"merge.density.{method} must be in (0, 1], got {density}; set it")
+        for dataset in self.flexibility.datasets:
+            if dataset not in self.corpus.datasets:
+                raise ValueError(
+                    f"flexibility.datasets: {dataset!r} is not in corpus.datasets "
+                    f"({', '.join(self.corpus.datasets)}); add it there or remove it here"
+                )
+        for task in self.flexibility.proxies:
+            if task not in tasks:
+                raise ValueError(
+                    f"flexibility.objectives: {task!r} is in no column of benchmark.columns, so "
+                    "its metric is unknown; name a task of a column"
+                )
         if self.report.figures_combination not in self.combinations:
             raise ValueError(
                 f"report.figures_combination: {self.report.figures_combination!r} is not one of "

@@ -10,8 +10,9 @@ _HEAD = """# Params
 
 Every key of `params.yaml`, generated from `optimer/schema/` by `optimer params --docs` (a test
 keeps this file in step). Overlays under `scales:` may override existing keys only; mappings merge
-deeply, lists are replaced; `corpus.datasets`, `combinations` and `benchmark.engine` hold names of
-your own and are replaced as a whole. Where a value comes from: `optimer params --scale paper`.
+deeply, lists are replaced; `corpus.datasets`, `combinations`, `flexibility.objectives` and
+`benchmark.engine` hold names of your own and are replaced as a whole. Where a value comes from:
+`optimer params --scale paper`.
 """
 
 

@@ -37,10 +37,10 @@ class RacingParams(Section):
     """Whether trials are stopped at all; needs proxy tasks with a score for every item."""
 
     blocks: int = Field(ge=2, le=100)
-    """Parts the search items are dealt into, stratified by task; one look after each but the last."""
+    """Parts the search items are dealt into, stratified by task; a look after each but the last."""
 
     false_stop: float = Field(gt=0, lt=0.5)
-    """Chance, over all looks together, of stopping a trial that equals the best one on all items."""
+    """Chance, over all looks together, of stopping a trial as good as the best one on all items."""
 
 
 class GradientParams(Section):
@@ -114,8 +114,8 @@ class SearchParams(Section):
     """Where vLLM's workers keep base and vectors for in-place swaps: GPU or pinned host memory."""
 
     mode: Literal["synchronous", "asynchronous"]
-    """`synchronous`: batch by batch, the same trials whatever the number of workers. `asynchronous`:
-    a worker asks for a trial as soon as it is free, and proposals depend on timing."""
+    """`synchronous`: batch by batch, the same trials whatever the number of workers.
+    `asynchronous`: a free worker asks for a trial at once, and proposals depend on timing."""
 
     known_points: bool
     """Begin with IT alone, each dataset at 0.6, uniform weights and the last study's winner."""
