@@ -27,25 +27,15 @@ from optimer.errors import SearchError
 from optimer.merging.checksum import combine, fingerprint
 from optimer.merging.pool import Pool
 from optimer.merging.resident import Part, Resident
+from optimer.search.engines import runs
 from optimer.search.engines.masked import masked_model
+from optimer.search.engines.runs import Run
 from optimer.search.engines.streamed import Streamed
 from optimer.tensors.names import hub_name, is_multimodal
 
 Pairs = Iterable[tuple[str, torch.Tensor]]
 Load = Callable[[Pairs], object]
 """The engine's own loader: takes (the Hub's name, tensor) and fills the live parameters."""
-
-_DIGIT = 128  # labels per pass: bf16 holds whole numbers up to 256
-_MAX_RUNS = 1 << 14  # of one parameter: past that its layout interleaves tensors element by element
-
-
-@dataclass(frozen=True)
-class Run:
-    """Elements start..stop of a flat parameter, which all came from one tensor of the base."""
-
-    tensor: str
-    start: int
-    stop: int
 
 
 @dataclass
@@ -83,6 +73,9 @@ class EngineLayout:
             finally:
                 for place in self.places.values():
                     place.live.copy_(place.base)
+        for place in self.places.values():
+            if not any(source is not None for source in place.sources):
+                place.base = place.live  # never changed, so not kept twice
         parts = self._parts()
         near = on_device or not parts or parts[0].out_P.device.type == "cpu"
         self._composer = Resident(pool, parts) if near else Streamed(pool, parts)
@@ -126,26 +119,29 @@ class EngineLayout:
 
     def _learn_runs(self) -> None:
         names = self.pool.base.names()
-        n_passes = 1
-        while _DIGIT**n_passes <= len(names):
-            n_passes += 1
-        labels = {name: torch.zeros(p.live.numel(), dtype=torch.int32) for name, p in
-                  self.places.items()}  # fmt: skip
-        for digit in range(n_passes):
+        found: dict[str, list[tuple[int, int]]] = {}
+        weight = 1
+        while True:  # one pass per digit of a tensor's number
             for place in self.places.values():
                 place.live.zero_()
             # 0 is for elements that no tensor fills, so digits are stored as 1..128
-            self._feed(self._labelled(digit))
+            self._feed(self._labelled(weight))
             for name, place in self.places.items():
-                labels[name] += _DIGIT**digit * _whole_numbers(name, place.live)
-        empty = sum(_DIGIT**digit for digit in range(n_passes))  # what label 1 in every pass adds
+                digits = runs.digits(name, place.live)
+                found[name] = (
+                    runs.combined(found[name], digits, weight) if name in found else digits
+                )
+            weight *= runs.DIGIT
+            if weight > len(names):
+                break
+        empty = (weight - 1) // (runs.DIGIT - 1)  # what label 1 in every pass adds up to
         for name, place in self.places.items():
-            place.runs = _runs(name, labels[name], names, empty)
+            place.runs = runs.named(found[name], names, empty)
             place.live.copy_(place.base)
 
-    def _labelled(self, digit: int) -> Pairs:
+    def _labelled(self, weight: int) -> Pairs:
         for number, name in enumerate(self.pool.base.names()):
-            value = number // _DIGIT**digit % _DIGIT + 1
+            value = number // weight % runs.DIGIT + 1
             base = self.pool.base
             yield name, torch.full(base.shape(name), value, dtype=base.dtype(name))
 
@@ -204,29 +200,3 @@ def _distinct(parameters: Mapping[str, torch.Tensor], pool: Pool) -> dict[str, t
             )
         found.setdefault(tensor.data_ptr(), (name, tensor.view(-1)))
     return dict(found.values())
-
-
-def _whole_numbers(name: str, live: torch.Tensor) -> torch.Tensor:
-    values = live.float().cpu()
-    labels = values.round()
-    if not torch.equal(labels, values) or labels.min() < 0 or labels.max() > _DIGIT:
-        raise SearchError(
-            f"vLLM's loader computes with {name} instead of copying it, so it cannot be composed "
-            "in place; set search.swap: reload"
-        )
-    return labels.to(torch.int32)
-
-
-def _runs(name: str, labels: torch.Tensor, names: list[str], offset: int) -> list[Run]:
-    values, counts = torch.unique_consecutive(labels, return_counts=True)
-    if len(values) > _MAX_RUNS:
-        raise SearchError(
-            f"vLLM interleaves tensors within {name}, so it cannot be composed in place; "
-            "set search.swap: reload"
-        )
-    runs, start = [], 0
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        if value:  # 0: padding, which stays as it is
-            runs.append(Run(names[value - offset], start, start + count))
-        start += count
-    return runs

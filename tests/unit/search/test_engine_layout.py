@@ -12,7 +12,7 @@ from optimer.errors import SearchError
 from optimer.merging.checksum import checksum
 from optimer.merging.compose import compose
 from optimer.merging.pool import Pool
-from optimer.search.engines import streamed
+from optimer.search.engines import runs, streamed
 from optimer.search.engines.layout import EngineLayout
 from optimer.search.engines.streamed import Streamed
 
@@ -116,6 +116,21 @@ def test_sources_in_host_memory_give_the_same_bits(family, merge_method, monkeyp
     far.compose(WEIGHTS)
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, other.get_parameter(name)), name
+
+
+def test_more_tensors_than_one_label_can_tell_apart(family, monkeypatch):
+    pool = open_pool(family)
+    model, wanted = Fused(pool), Fused(pool)
+    one_pass = layout(pool, Fused(pool))
+    monkeypatch.setattr(runs, "DIGIT", 3)
+    engine = layout(pool, model)
+    found = [place.runs for place in engine.places.values()]
+    assert found == [place.runs for place in one_pass.places.values()]
+    assert {run.tensor for group in found for run in group} == set(pool.base.names())
+    engine.compose(WEIGHTS)
+    wanted.load(compose(pool, WEIGHTS))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, wanted.get_parameter(name)), name
 
 
 @pytest.mark.parametrize("rank", [0, 1])
