@@ -46,7 +46,7 @@ VARIANTS = {
     "qmc": Variant("qmc"),
     "surface": Variant("surface", known=True, smooth=True),
 }
-SLOW = ("gp",)  # seconds a proposal: replayed up to 40 trials
+SLOW = ("gp", "surface")  # tenths of a second to seconds a proposal: up to 40 trials
 
 Key = tuple[int, int]
 """(pool, seed of the study)."""

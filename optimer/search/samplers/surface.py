@@ -45,9 +45,19 @@ class SurfaceProposal:
         n_initial = max(self._settings.n_initial * history.n_dims, 3)
         if history.number < n_initial or len(history.seen) < 3:
             return sobol_unit(history.n_dims, history.number + 1, self._seed)[-1]
-        surface = self.surface(history.seen)
-        pending = np.array(history.pending).reshape(-1, history.n_dims)
+        whole, raced = self._split(history.seen)
+        pending = np.array([*history.pending, *(item.unit for item in raced)])
+        pending = pending.reshape(-1, history.n_dims)
+        surface = self.surface(whole)
         return propose(surface, self._settings, history.rng, pending)
+
+    def _split(self, seen: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
+        """Trials scored on all items, and those that racing stopped: known to be behind, so they
+        count as tried, but their partial records would mislead."""
+        sizes = {item.number: _n_items(self._record(item.number)) for item in seen}
+        most = max(sizes.values())
+        whole = [item for item in seen if sizes[item.number] == most]
+        return whole, [item for item in seen if sizes[item.number] < most]
 
     def surface(self, seen: Sequence[Seen]) -> Surface:
         """The surface of these trials; a batch shares it.
@@ -73,6 +83,10 @@ class SurfaceProposal:
         if number not in self._read:
             self._read[number] = self._store.read(number) if self._store else None
         return self._read[number]
+
+
+def _n_items(record: Record | None) -> int:
+    return sum(len(scores.ids) for scores in record.values()) if record else 0
 
 
 def outputs(records: Sequence[Record | None], values: Sequence[float]) -> dict[str, TaskData]:

@@ -45,7 +45,7 @@ def world(n: int):
 
 def choices(loglikelihoods, gold, values=None) -> ItemScores:
     table = np.array(loglikelihoods, np.float32)
-    right = (np.nanargmax(table, 1) == gold).astype(np.float32) if values is None else np.array(values)
+    right = np.nanargmax(table, 1) == gold if values is None else np.array(values)
     ids = [f"t/{row}" for row in range(len(table))]
     score = float(100 * right.mean())
     return ItemScores(score, ids, right.astype(np.float32), table, np.array(gold, np.int16))
