@@ -1,8 +1,8 @@
-"""A search process whose vLLM runs in processes of its own, two ranks of them; one is killed.
+"""A search process whose vLLM runs in processes of its own, one of which is killed.
 
-    python -m tests.vllm_live.dies FOLDER
+    python -m tests.vllm_live.dies FOLDER [RANKS]
 
-Prints the checksum of a swap that both ranks made, and what the next calls raised.
+Prints the checksum of a swap and what the calls after the kill raised.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if __name__ == "__main__":
     from tests.vllm_live import pico
     from tests.vllm_live.test_swaps import TRIALS, open_engine
 
-    pico.ENGINE["tensor_parallel_size"] = 2
+    pico.ENGINE["tensor_parallel_size"] = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     started = time.perf_counter()
     engine = open_engine()
     print(f"started in {time.perf_counter() - started:.1f} s")

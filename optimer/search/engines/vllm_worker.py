@@ -25,6 +25,7 @@ from optimer.merging.checksum import combine, fingerprint
 from optimer.merging.pool import Pool
 from optimer.merging.resident import Resident, prepare
 from optimer.search.engines.layout import EngineLayout
+from optimer.search.engines.orphans import follow, whom
 from optimer.tensors.names import EMBEDDING, HEAD, hub_name, is_language, is_multimodal
 
 
@@ -39,6 +40,7 @@ class PoolWorker:
 
     def pool_open(self, folders: dict[str, Any]) -> dict[str, Any]:
         """Open base and vectors (see `describe`); says what the engine holds."""
+        follow(folders["search"])
         self.pool_ = Pool.open(
             folders["base"], dict(zip(folders["names"], folders["vectors"], strict=True)),
             folders["method"], folders["density"], folders["seed"], folders["exclude"],
@@ -123,6 +125,7 @@ class HostModel:
 def describe(pool: Pool) -> dict[str, Any]:
     """What a worker needs to open the same pool: plain values only."""
     return {
+        "search": whom(),
         "base": str(pool.base_dir.resolve()),
         "names": pool.names,
         "vectors": [str(vector.folder.resolve()) for vector in pool.vectors.values()],
