@@ -45,7 +45,7 @@ class World:
     def load(cls, file: Path) -> World:
         combination, _, seed = file.stem.rpartition("_")
         records, weights = itemstore.load(file), itemstore.weights(file)
-        numbers = sorted(number for number, split in records if split == "search")
+        numbers = sorted(n for n, split in records if split == "search" and n in weights)
         items = [records[number, "search"] for number in numbers]
         ranges = pool_bounds(combination)
         points = [weights[number] for number in numbers]
