@@ -145,10 +145,6 @@ class Paths:
         """Every trial's record of every item, one Parquet file."""
         return self.artifacts / "search" / f"{combination}.parquet"
 
-    def live_items(self, combination: str) -> Path:
-        """Records of a running study, a file per trial (folder)."""
-        return self.work / "search" / combination / "items"
-
     # benchmark
     def merged(self, row: str) -> Path:
         """Merged model of one table row (Hugging Face folder)."""

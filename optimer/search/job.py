@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from optimer import receipts
+from optimer import experiment, receipts
 from optimer.errors import SearchError
 from optimer.evaluation.folder import load_tokenizer
 from optimer.evaluation.harness import Harness
@@ -46,7 +46,7 @@ def search_combination(
     items with reported ones, SearchError where weights imply no mixture.
     """
     vectors = search_pool(params, combination)
-    proxies = list(params.combinations[combination].proxies)
+    proxies = list(experiment.combination(params, combination).proxies)
     hashes = {name: _content(receipts.read(paths.vector_receipt(name))) for name in vectors}
     hashes["base"] = _content(receipts.read(paths.model_receipt("base")))
     if export is not None:
@@ -72,7 +72,7 @@ def search_combination(
             winner.report(study, engine, found, params, proxies)
         if score := winner.reported(study, found):
             document["report"] = score
-        _write(paths, combination, pool, found, document)
+        _write(paths, combination, pool, found, document, study)
         if export is not None:
             winner.export(params, paths, pool, found, document, export)
 
@@ -123,7 +123,7 @@ def _best(
         "density": pool.density,
         "seed": params.seed,
         "protocol": params.benchmark.protocol,
-        "proxies": list(params.combinations[combination].proxies),
+        "proxies": list(experiment.combination(params, combination).proxies),
         "trials": len(found.trials),
     }
     if params.search.mode == "asynchronous":
@@ -139,8 +139,17 @@ def _best(
 
 
 def _write(
-    paths: Paths, combination: str, pool: Pool, found: SearchResult, document: dict[str, Any]
+    paths: Paths,
+    combination: str,
+    pool: Pool,
+    found: SearchResult,
+    document: dict[str, Any],
+    study: Study,
 ) -> None:
+    store = item_store(paths.study(combination), study.name)
+    if store:
+        points = {trial.number: trial.weights for trial in found.trials}
+        store.compact(paths.items(combination), points)
     receipts.write_atomic(paths.trials(combination), trials_csv(found.trials))
     made = recipe(pool, found.best.weights, it_dir=paths.model("it"))
     write_yaml(paths.recipe(combination), made)

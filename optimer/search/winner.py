@@ -11,6 +11,7 @@ from typing import Any
 
 from optimer import receipts
 from optimer.errors import SearchError
+from optimer.experiment import combination
 from optimer.merging.pool import Pool
 from optimer.merging.write import RECIPE, write_merged
 from optimer.paths import Paths
@@ -91,7 +92,7 @@ def _card(params: Params, document: dict[str, Any]) -> dict[str, Any]:
     found, ratios = document["report"], document["ratios"]
     interval = "" if found["low"] is None else f" [{found['low']:.2f}, {found['high']:.2f}]"
     return {
-        "title": f"{params.combinations[document['combination']].label}: OptiMer",
+        "title": f"{combination(params, document['combination']).label}: OptiMer",
         "base_model": None if toy else [params.model.base, params.model.instruct],
         "facts": {
             "Model family": params.model.name,

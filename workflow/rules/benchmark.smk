@@ -11,12 +11,7 @@ GROUPS = (
         for block, rows in experiment.blocks(PARAMETERS).items()
     }
 )
-# vLLM lives in an environment of its own (`make setup-vllm`).
-SCORER = (
-    ".venv-vllm/bin/optimer benchmark"
-    if PARAMETERS.benchmark.backend == "vllm"
-    else "optimer benchmark"
-)
+SCORER = optimer(PARAMETERS.benchmark.backend) + " benchmark"
 
 
 rule benchmark:

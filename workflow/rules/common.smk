@@ -84,6 +84,18 @@ def gpus(count):
     return 0 if PARAMETERS.world else count
 
 
+def optimer(backend):
+    """The command of the environment an engine lives in: vLLM has its own (`make setup-vllm`)."""
+    return ".venv-vllm/bin/optimer" if backend == "vllm" else "optimer"
+
+
+def engines():
+    """Workers of one search: as many engines as its GPUs hold."""
+    held = PARAMETERS.benchmark.engine.get("tensor_parallel_size", 1)
+    per_engine = held if PARAMETERS.search.backend == "vllm" else 1
+    return max(1, gpus(PARAMETERS.train.devices) // int(per_engine))
+
+
 def mixture_inputs(name):
     model = experiment.model(PARAMETERS, name)
     receipts = [PATHS.corpus_receipt(dataset) for dataset in model.datasets]
@@ -120,7 +132,7 @@ def pool_inputs(wildcards):
 
 
 def combination_params(wildcards):
-    return PARAMETERS.combinations[wildcards.name].model_dump_json()
+    return experiment.combination(PARAMETERS, wildcards.name).model_dump_json()
 
 
 def vectors_of(rows):

@@ -6,6 +6,7 @@ rule search:
         [PATHS.trials(name) for name in COMBINATIONS],
         [PATHS.best(name) for name in COMBINATIONS],
         [PATHS.recipe(name) for name in COMBINATIONS],
+        [PATHS.items(name) for name in COMBINATIONS],
 
 
 rule study:
@@ -18,6 +19,7 @@ rule study:
         trials=PATHS.trials("{name}"),
         best=PATHS.best("{name}"),
         recipe=PATHS.recipe("{name}"),
+        records=PATHS.items("{name}"),
     log:
         f"logs/{SCALE}/search/{{name}}.log",
     benchmark:
@@ -35,7 +37,10 @@ rule study:
         benchmark=section("benchmark", "report_items", "backend", "engine", "jobs_per"),
         combination=combination_params,
         seed=PARAMETERS.seed,
+        searcher=optimer(PARAMETERS.search.backend) + " search",
+        workers=engines(),
     message:
         "Searching merge weights of {wildcards.name}"
     shell:
-        "OMP_NUM_THREADS={threads} optimer search {wildcards.name} {params.job} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} {params.searcher} {wildcards.name} --workers {params.workers}"
+        " {params.job} 2>&1 | tee {log}"

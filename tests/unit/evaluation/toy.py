@@ -115,5 +115,6 @@ def make_params(**benchmark) -> Params:
     document["benchmark"].update(benchmark)
     for combination in document["combinations"].values():
         combination["proxies"] = ["capitals", "echo"]
+    document["flexibility"]["objectives"] = {"Capitals": ["capitals"], "Echo": ["echo"]}
     document["search"].update(search_items=6, rerank_items=8)
     return Params.model_validate(document)
