@@ -39,20 +39,29 @@ def compose(
     tensor of its own; at most 2 · `n_threads` are in memory. Raises MergeError when the weights
     do not fit the pool.
     """
-    values = pool.weights(weights)
+    make = maker(pool, weights)
     chosen = pool.base.names() if names is None else names
+    return parallel(lambda name: (name, make(name)), chosen, n_threads)
+
+
+def maker(pool: Pool, weights: Weights) -> Callable[[str], torch.Tensor]:
+    """A function that composes one tensor by name, from any thread.
+
+    Raises MergeError when the weights do not fit the pool.
+    """
+    values = pool.weights(weights)
     own = threading.local()
 
-    def one(name: str) -> tuple[str, torch.Tensor]:
+    def make(name: str) -> torch.Tensor:
         if not hasattr(own, "composer"):
             own.composer = _Composer(pool, values)
         base = pool.base.read(name)
         out = torch.empty_like(base)
         own.composer.tensor(name, base.reshape(-1), out.view(-1), keep=False)
         pool.release(name)
-        return name, out
+        return out
 
-    return parallel(one, chosen, n_threads)
+    return make
 
 
 def parallel(one: Callable[[str], T], names: Iterable[str], n_threads: int) -> Iterator[T]:

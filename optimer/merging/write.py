@@ -21,7 +21,7 @@ from optimer import receipts
 from optimer.errors import ArtifactError
 from optimer.merging.card import model_card
 from optimer.merging.checksum import combine, fingerprint
-from optimer.merging.compose import Weights, compose
+from optimer.merging.compose import Weights, maker, parallel
 from optimer.merging.pool import Pool
 from optimer.merging.recipe import recipe
 from optimer.tensors.names import hub_name, is_multimodal
@@ -65,8 +65,8 @@ def write_merged(
     n_elements = 0
     with atomic_folder(out) as folder:
         with StreamWriter(folder, plan, max_shard_bytes) as writer:
-            for name, tensor in _tensors(pool, values, [names[key] for key in writer.order]):
-                fingerprints[name] = fingerprint(tensor)
+            ordered = [names[key] for key in writer.order]
+            for name, tensor, fingerprints[name] in _tensors(pool, values, ordered):
                 n_elements += tensor.numel()
                 writer.add(hub_name(name, multimodal), tensor)
         for source, files in ((pool.base_dir, _FROM_BASE), (it_dir, _FROM_IT)):
@@ -93,13 +93,15 @@ def write_merged(
 
 def _tensors(
     pool: Pool, weights: Mapping[str, float], names: Sequence[str]
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """θ(w) in the order of `names`; what no weight can change as a view of the base's file."""
-    merged = [name for name in names if pool.is_merged(name)]
-    composed = compose(pool, weights, merged, min(_MAX_THREADS, torch.get_num_threads()))
-    for name in names:
-        if pool.is_merged(name):
-            yield next(composed)
-        else:
-            yield name, pool.base.read(name)
-            pool.base.release(name)
+) -> Iterator[tuple[str, torch.Tensor, str]]:
+    """(name, tensor of θ(w), fingerprint) in the order of `names`, each from a thread of its own.
+
+    What no weight can change is a view of the base's file.
+    """
+    make = maker(pool, weights)
+
+    def one(name: str) -> tuple[str, torch.Tensor, str]:
+        tensor = make(name) if pool.is_merged(name) else pool.base.read(name)
+        return name, tensor, fingerprint(tensor)
+
+    return parallel(one, names, min(_MAX_THREADS, torch.get_num_threads()))

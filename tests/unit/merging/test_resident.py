@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import factories
 import pytest
@@ -206,6 +207,29 @@ def test_size_and_environment_choose_the_compiler(monkeypatch):
     monkeypatch.setenv("OPTIMER_COMPILE", "yes")
     with pytest.raises(MergeError, match="OPTIMER_COMPILE must be 0 or 1, got 'yes'"):
         _wanted(None, 1)
+
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_composition_takes_little_memory_beside_the_pool(compiled):
+    n = 1 << 27  # a quarter of a gigabyte each: anything of a tensor's size would show
+    base = torch.ones(n, dtype=torch.bfloat16)
+    sources = [torch.full_like(base, value) for value in (0.5, 2.0, 1.5)]
+    out, factors = torch.zeros_like(base), torch.tensor([0.5, 0.25, 1.0])
+    for elect_sign in (False, True):
+        kernel = Kernel(Variant(3, True, elect_sign, elect_sign), compiled)
+        kernel(out[:999], base[:999], [each[:999] for each in sources], factors, factors)
+        before = status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        kernel(out, base, sources, factors, factors)
+        assert status("VmHWM") - before < 64 * 2**20
+        assert out[-1] == (2.0 if not elect_sign else 1.625)  # 1 − .25 + .25 + .5; (.75) / 1.25 + 1
 
 
 def test_other_models_are_refused(family):
