@@ -13,7 +13,7 @@ from types import FrameType
 
 import typer
 
-from optimer.cli import benchmark, corpus, merge, plan, report, search, train, vectors
+from optimer.cli import benchmark, corpus, merge, plan, reoptimize, report, search, train, vectors
 from optimer.cli.common import new_typer
 from optimer.cli.diff import diff
 from optimer.cli.params import params
@@ -30,6 +30,7 @@ for name, module in (
     app.add_typer(module.app, name=name)
 app.command()(train.train)
 app.command()(search.search)
+app.command()(reoptimize.reoptimize)
 app.command()(benchmark.benchmark)
 app.command()(params)
 app.command()(plan.plan)

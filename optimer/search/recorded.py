@@ -11,7 +11,7 @@ import numpy as np
 
 from optimer.errors import SearchError
 from optimer.evaluation.itemscores import ItemScores
-from optimer.search.itemstore import ItemStore
+from optimer.search.itemstore import ItemStore, load
 from optimer.search.samplers.points import to_unit
 from optimer.search.surface import TaskData, task_data
 
@@ -59,9 +59,10 @@ class Recorded:
         )  # fmt: skip
 
 
-def recorded(trials: Path, store: Path | None, bounds: Bounds) -> Recorded:
-    """Complete trials of a study: `trials` is its trials.csv, `store` the folder that holds one
-    folder of item records per study (those that belong to these trials are found by their scores).
+def recorded(trials: Path, records: Path | None, bounds: Bounds) -> Recorded:
+    """Complete trials of a study: `trials` is its trials.csv, `records` the file of item records
+    or the folder that holds one folder of them per study. Records of other trials than the table's
+    (their scores differ) are left aside.
 
     Raises SearchError when the table is missing, has fewer than 5 complete trials, or other
     vectors than `bounds`.
@@ -83,18 +84,25 @@ def recorded(trials: Path, store: Path | None, bounds: Bounds) -> Recorded:
     numbers = [int(row["number"]) for row in rows]
     scores = [{task: float(row[task]) for task in tasks} for row in rows]
     weights = [{name: float(row[f"w_{name}"]) for name in names} for row in rows]
-    folders = sorted(store.iterdir()) if store is not None and store.is_dir() else []
-    items = next((f for folder in folders if (f := _items(folder, numbers, scores))), None)
+    sources = [records] if records is not None and records.exists() else []
+    if records is not None and records.is_dir():
+        sources = sorted(records.iterdir())
+    items = next((f for source in sources if (f := _items(source, numbers, scores))), None)
     return Recorded(dict(bounds), numbers, weights, scores, items)
 
 
 def _items(
-    folder: Path, numbers: Sequence[int], scores: Sequence[Mapping[str, float]]
+    source: Path, numbers: Sequence[int], scores: Sequence[Mapping[str, float]]
 ) -> list[Mapping[str, ItemScores]] | None:
-    """The records of these trials, if this folder holds them."""
-    store, found = ItemStore(folder), []
+    """The records of these trials, if this file or folder holds them."""
+    if source.is_dir():
+        read = ItemStore(source).read
+    else:
+        held = load(source)
+        read = lambda number: held.get((number, "search"))  # noqa: E731
+    found = []
     for number, expected in zip(numbers, scores, strict=True):
-        record = store.read(number)
+        record = read(number)
         if record is None or set(record) != set(expected):
             return None
         if any(abs(record[task].percent - value) > 1e-3 for task, value in expected.items()):

@@ -93,6 +93,15 @@ def test_without_item_records_the_scores_still_answer(finished, tmp_path):
     assert answer(found, Objective.parse("ja")).scores["ja"] > 80
 
 
+def test_one_file_of_records_does_as_well(finished, tmp_path):
+    trials, folder = finished
+    file = tmp_path / "items.parquet"
+    ItemStore(next(folder.iterdir())).compact(file)
+    one, other = recorded(trials, folder, BOUNDS), recorded(trials, file, BOUNDS)
+    assert other.items is not None
+    assert answer(one, Objective.parse("ja")) == answer(other, Objective.parse("ja"))
+
+
 @pytest.mark.parametrize("text, vector", [("ja", "cpt_ja"), ("sum", "cpt_math")])
 def test_each_objective_gets_its_own_weights_within_a_second_or_so(finished, text, vector):
     found = recorded(*finished, BOUNDS)
