@@ -28,6 +28,9 @@ _MAX_THREADS = 8  # that apply masks and decode sources when a pool is opened
 CHECKED = 1 << 18  # elements of a tensor on which a compiled kernel is compared with eager code
 
 
+Key = tuple[Variant, torch.dtype, str]
+
+
 @dataclass(frozen=True)
 class Part:
     """A flat stretch of live memory and what it is made of: a parameter, or a piece of a fused one.
@@ -55,8 +58,14 @@ class Resident:
         n_merged = sum(part.out_P.numel() for part in self.parts if part.sources)
         self.compiled = _wanted(compiled, n_merged)
         self._scales_TK, self._places_TK = _table(self.parts)
-        self._kernels: dict[tuple[Variant, torch.dtype, str], Kernel] = {}
-        self._plan = [(part, self._kernel(part) if part.sources else None) for part in self.parts]
+        merged = sorted((p for p in self.parts if p.sources), key=lambda p: -p.out_P.numel())
+        self._kernels: dict[Key, Kernel] = {}
+        for part in merged:  # the largest tensor of a variant is the sample it is checked on
+            if self._key(part) not in self._kernels:
+                self._kernels[self._key(part)] = self._checked(part)
+        self._plan = [
+            (part, self._kernels[self._key(part)] if part.sources else None) for part in self.parts
+        ]
 
     @classmethod
     def of(
@@ -64,7 +73,8 @@ class Resident:
     ) -> Resident:
         """For live parameters under the names of a model folder; tied ones count once.
 
-        Raises MergeError when names, shapes or dtypes do not fit the pool's base.
+        Raises MergeError when names, shapes or dtypes do not fit the pool's base, or base and
+        sources do not fit the device beside the model.
         """
         live = targets(pool, parameters)
 
@@ -73,7 +83,15 @@ class Resident:
             pool.release(name)
             return made
 
-        parts = list(parallel(part, live, min(_MAX_THREADS, torch.get_num_threads())))
+        try:
+            parts = list(parallel(part, live, min(_MAX_THREADS, torch.get_num_threads())))
+        except torch.OutOfMemoryError as error:
+            n = 1 + len(pool.names)
+            raise MergeError(
+                f"base and {n - 1} vectors take {n} times the model's memory beside it, more than "
+                f"the device has ({str(error).splitlines()[0]}). Search fewer vectors, or on "
+                "several GPUs with vLLM."
+            ) from error
         return cls(pool, parts, compiled)
 
     @property
@@ -104,15 +122,16 @@ class Resident:
                 n = len(part.sources)
                 kernel(part.out_P, part.base_P, part.sources, factors[row, :n], chosen[row, :n])
 
-    def _kernel(self, part: Part) -> Kernel:
+    def _key(self, part: Part) -> Key:
         method = self.pool.method
         variant = Variant(len(part.sources), part.relative, method.elect_sign, method.normalize)
-        key = variant, part.base_P.dtype, str(part.out_P.device)
-        if key not in self._kernels:
-            self._kernels[key] = kernel = Kernel(variant, self.compiled)
-            with torch.no_grad():
-                kernel.check(part.base_P[:CHECKED], [each[:CHECKED] for each in part.sources])
-        return self._kernels[key]
+        return variant, part.base_P.dtype, str(part.out_P.device)
+
+    def _checked(self, part: Part) -> Kernel:
+        kernel = Kernel(self._key(part)[0], self.compiled)
+        with torch.no_grad():
+            kernel.check(part.base_P[:CHECKED], [each[:CHECKED] for each in part.sources])
+        return kernel
 
 
 def prepare(pool: Pool, name: str, out_P: torch.Tensor) -> Part:
