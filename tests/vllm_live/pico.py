@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from optimer import receipts
@@ -31,30 +29,29 @@ def make_model(tokenizer, tied: bool, seed: int = 0):
     return Qwen3ForCausalLM(config).eval()
 
 
-def save(paths: Paths, name: str, model, tokenizer) -> None:
+def save(paths: Paths, name: str, model, tokenizer, dtype: str) -> None:
     folder = paths.model(name)
-    model.save_pretrained(folder)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     files = [file for file in folder.iterdir() if file.is_file()]
     receipts.write(paths.model_receipt(name), {"files": receipts.hash_files(files, folder)})
 
 
-def make_world(root: Path, tied: bool, embeddings_too: bool = False) -> tuple[Params, Paths]:
-    """Base, IT and two CPT models with vectors and tasks under `root` (the working directory)."""
+def make_world(tied: bool, embeddings_too: bool = False, dtype: str = "float32") -> None:
+    """Base, IT and two CPT models with vectors and tasks under the working directory."""
     paths = Paths("tiny")
     write_tasks(paths.tasks)
     tokenizer = make_tokenizer(paths.world / "tokenizer")
-    save(paths, "base", make_model(tokenizer, tied), tokenizer)
+    save(paths, "base", make_model(tokenizer, tied), tokenizer, dtype)
     for seed, name in enumerate(VECTORS):
         model = make_model(tokenizer, tied)
         draw = torch.Generator().manual_seed(seed)
         for key, parameter in model.named_parameters():
             if embeddings_too or ("embed" not in key and "lm_head" not in key):
                 parameter.data += 0.05 * torch.randn(parameter.shape, generator=draw)
-        save(paths, name, model, tokenizer)
+        save(paths, name, model, tokenizer, dtype)
         made = extract(paths.model("base"), paths.model(name), paths.vector(name), name)
         receipts.write(paths.vector_receipt(name), made)
-    return params(), paths
 
 
 def params(**search) -> Params:

@@ -32,13 +32,14 @@ def open_harness(paths: Paths):
     return Harness(pico.params(), paths, tokenizer, TASKS, ("search", "report"))
 
 
-def open_engine(swap: str = "auto", **options: Any):
+def open_engine(swap: str = "auto", vectors_on: str = "device", dtype: str = "float32",
+                **options: Any):  # fmt: skip
     from optimer.search.engines.vllm import VllmEngine
 
     paths = Paths("tiny")
     return VllmEngine(
         pico.open_pool(paths, **options), open_harness(paths), paths.model("base"),
-        paths.model("it"), "float32", swap, progress=print,
+        paths.model("it"), dtype, swap, vectors_on, progress=print,
     )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def swapped() -> list[tuple[str, dict[str, list[Any]]]]:
     return found[1:3]
 
 
-def fresh(place: int) -> dict[str, list[Any]]:
+def fresh(place: int, dtype: str = "float32") -> dict[str, list[Any]]:
     """Answers of a vLLM that was started on an exported merge."""
     from vllm import LLM
 
@@ -89,7 +90,7 @@ def fresh(place: int) -> dict[str, list[Any]]:
 
     paths = Paths("tiny")
     folder = paths.merged(f"trial{place}")
-    llm = LLM(model=str(folder), dtype="float32", generation_config="vllm", **pico.ENGINE)  # type: ignore[arg-type]
+    llm = LLM(model=str(folder), dtype=dtype, generation_config="vllm", **pico.ENGINE)  # type: ignore[arg-type]
     harness = open_harness(paths)
     ends = ends_of(folder, folder, harness.tokenizer)
     return answers(harness, VllmBackend(llm, harness.tokenizer, ends))
