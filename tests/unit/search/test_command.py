@@ -75,7 +75,7 @@ def check(paths, reference):
 
 
 def test_two_workers_and_an_export(setting, tmp_path):
-    params, paths, file, reference = setting
+    _, paths, file, reference = setting
     fresh(paths)
     folder = tmp_path / "winner"
     running = start(file, "--workers", "2", "--export", str(folder))
