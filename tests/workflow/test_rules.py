@@ -32,7 +32,7 @@ def test_every_job_has_the_same_shape(name):
     missing = [word for word in wanted if word not in JOBS[name]]
     assert missing == []
     command = JOBS[name].replace("{params.scorer}", "optimer benchmark")
-    command = command.replace("{params.searcher}", "optimer search")
+    command = command.replace("{params.searcher}", "optimer search")  # or reoptimize
     assert "optimer " in command, "rules call the command line, so a job can be copied out"
 
 
