@@ -5,13 +5,14 @@ seed, so that every block is a small copy of the split. After each block but the
 compared with the incumbent on the items both have. What decides a trial is its score on all the
 items, and those not seen yet are drawn without replacement; with d_i the differences in percent,
 
-    D = 1/T Σ_t mean_i∈t(d_i),   V = 1/T² Σ_t s²_t / n_t · (1 − n_t / N_t),   stop if D < −c √V.
+    D = 1/T Σ_t mean_i∈t(d_i),   V = s²/T² Σ_t (1 − n_t / N_t) / n_t,   stop if D < −c √V.
 
 Given that both are equal on all items (the least favourable case), D / √V after a share x of the
 items is W(u) / √u at u = x / (1 − x), W a Brownian motion. One critical value c for all looks
 (Pocock 1977, Biometrika 64:191) makes the chance of any stop `false_stop`; it is found by the
-recursion of Armitage, McPherson and Rowe (1969, JRSS A 132:235). s²_t counts two more items, one
-difference of +100 and one of −100, so that a few equal answers do not look like certainty.
+recursion of Armitage, McPherson and Rowe (1969, JRSS A 132:235). s² is the variance of d within
+tasks, with two more items, one difference of +100 and one of −100, so that a few equal answers do
+not look like certainty.
 """
 
 from __future__ import annotations
@@ -139,17 +140,17 @@ def behind(trial: Records, best: Records, false_stop: float, looks: Sequence[flo
 
 def _paired(trial: Records, best: Records) -> tuple[float, float]:
     """D and V of the module's formula, in percent and percent²."""
-    means, variances = [], []
+    means, spread, n_seen, factors = [], 2 * 100.0**2, 2, []
     for task, record in trial.items():
         other = best[task]
         place = {name: at for at, name in enumerate(other.ids)}
         own = percentages(record, other.ids)
         d = own - percentages(other)[[place[name] for name in record.ids]]
-        n, total = len(d), len(other.ids)
-        spread = (float((d**2).sum()) + 2 * 100.0**2) / (n + 2) - float(d.mean()) ** 2
         means.append(float(d.mean()))
-        variances.append(spread / n * (1 - n / total))
-    return sum(means) / len(means), sum(variances) / len(variances) ** 2
+        spread += float(((d - d.mean()) ** 2).sum())
+        n_seen += len(d)
+        factors.append((1 - len(d) / len(other.ids)) / len(d))
+    return sum(means) / len(means), spread / n_seen * sum(factors) / len(factors) ** 2
 
 
 def join(parts: Sequence[Records], ids: Mapping[str, Sequence[str]]) -> dict[str, ItemScores]:
