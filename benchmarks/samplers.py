@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,20 +51,29 @@ Key = tuple[int, int]
 """(pool, seed of the study)."""
 
 
-def replays(worlds: Mapping[int, World], n_seeds: int, names: Sequence[str]) -> dict:
-    """{(sampler, budget): {(pool, seed): place recommended}}."""
+def replays(
+    worlds: Mapping[int, World], n_seeds: int, names: Sequence[str], log: Path
+) -> dict[tuple[str, int], dict[Key, int]]:
+    """{(sampler, budget): {(pool, seed): place recommended}}; kept line by line in `log`."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    done = {(r["sampler"], r["pool"], r["seed"], r["n_points"]): r for r in map(json.loads, lines)}
     found: dict[tuple[str, int], dict[Key, int]] = defaultdict(dict)
-    for name in names:
-        started = time.process_time()
-        n_trials = max(b for b in BUDGETS if name not in SLOW or b <= 40)
-        for pool, world in worlds.items():
-            for seed in range(n_seeds):
-                chosen = replay(world, VARIANTS[name], seed, min(n_trials, len(world.unit)))
-                for budget in BUDGETS:
-                    if budget <= n_trials:
-                        place = recommended(world, VARIANTS[name], chosen[:budget])
-                        found[name, budget][pool, seed] = place
-        print(f"replayed {name}: {time.process_time() - started:.0f} CPU s", flush=True)
+    for seed in range(n_seeds):  # seeds outside: an early stop leaves equally many of each pool
+        for name in names:
+            budgets = [b for b in BUDGETS if name not in SLOW or b <= 40]
+            for pool, world in worlds.items():
+                key = (name, pool, seed, len(world.unit))
+                if key not in done:
+                    chosen = replay(world, VARIANTS[name], seed, max(budgets))
+                    places = {
+                        str(b): recommended(world, VARIANTS[name], chosen[:b]) for b in budgets
+                    }
+                    done[key] = {"sampler": name, "pool": pool, "seed": seed,
+                                 "n_points": len(world.unit), "places": places}  # fmt: skip
+                    with log.open("a") as file:
+                        file.write(json.dumps(done[key]) + "\n")
+                for budget, place in done[key]["places"].items():
+                    found[name, int(budget)][pool, seed] = int(place)
     return found
 
 
@@ -183,7 +191,8 @@ def main() -> None:
     answer: dict[str, dict] = {}
     for combination in given.combination:
         worlds = {s: World.load(given.records / f"{combination}_{s}.parquet") for s in roots}
-        found = replays(worlds, given.seeds, given.samplers)
+        log = given.records / f"replays_{combination}.jsonl"
+        found = replays(worlds, given.seeds, given.samplers, log)
         score_reports(roots, worlds, found, given.records, given.params.resolve())
         scores = {
             key: {(pool, seed): worlds[pool].report[worlds[pool].numbers[place]]
