@@ -1,8 +1,8 @@
 """What can go wrong with one trial, and when it is the trial's fault.
 
-An attempt on a trial is noted on it by the worker that starts it: `running`, then `ended` if the
+An attempt on a trial is noted on it by the worker that starts it: `begun`, then `ended` if the
 worker was stopped on purpose, or `died: …` if somebody saw the worker die: the process that
-started it, or the worker itself when its engine went away. An attempt left at `running` died
+started it, or the worker itself when its engine went away. An attempt left at `begun` died
 unseen, as when a whole search is killed from outside; that says little about the trial.
 """
 
@@ -53,7 +53,7 @@ def deaths(trial: FrozenTrial) -> list[str]:
 def deadly(trial: FrozenTrial) -> str:
     """Why a trial should be given up, or nothing."""
     found = deaths(trial)
-    seen = [text.removeprefix("died: ") for text in found if text != "running"]
+    seen = [text.removeprefix("died: ") for text in found if text != "begun"]
     if len(seen) < DEATHS and len(found) < UNSEEN:
         return ""
     last = f", the last time with: {seen[-1]}" if seen else ""

@@ -191,7 +191,7 @@ class Supervisor:
         prefix = f"{ATTEMPT}{failures.process(worker.process.pid)}:"
         for trial in self._trials(self._study):
             for key, value in trial.user_attrs.items():
-                if key.startswith(prefix) and value == "running":
+                if key.startswith(prefix) and value == "begun":
                     with suppress(Exception):  # another worker has finished the trial meanwhile
                         self._storage.set_trial_user_attr(trial._trial_id, key, f"died: {why}")
                     return True

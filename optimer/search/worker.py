@@ -107,7 +107,7 @@ class Worker:
                 self._failed(trial, reason)
                 return True
             key = ATTEMPT + failures.token()
-            if not self._study.note(trial, key, "running"):
+            if not self._study.note(trial, key, "begun"):
                 return True
             try:
                 self._take(trial)
