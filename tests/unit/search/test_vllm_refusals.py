@@ -12,7 +12,7 @@ from optimer.errors import SearchError
 from optimer.merging.compose import compose_into
 from optimer.merging.pool import Pool
 from optimer.search.engines.selfcheck import allowance, references, self_check
-from optimer.search.engines.vllm import _start, refuse_quantised
+from optimer.search.engines.vllm_start import refuse_quantised, start
 
 PROMPTS = [[5, 6, 7, 8, 9], [10, 11, 12]]
 
@@ -41,7 +41,7 @@ def test_engine_arguments_that_quantise_are_refused(tmp_path, options):
 def test_without_vllm_the_message_says_how_to_get_it(tmp_path):
     pytest.importorskip("deepspeed", reason="the vLLM environment has vLLM")
     with pytest.raises(SearchError, match="make setup-vllm-cpu.*search.backend: hf"):
-        _start(tmp_path, "", "float32", {})
+        start(tmp_path, "", "float32", {})
 
 
 @pytest.fixture
