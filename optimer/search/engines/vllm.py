@@ -125,6 +125,8 @@ class VllmEngine:
                                        self.swap):  # fmt: skip
                     self.progress(f"self-check ({self.swap}): {line}")
                 return
+            except EngineDied:
+                raise
             except SearchError as error:
                 failures.append(str(error))
                 self.progress(str(error))
@@ -133,7 +135,7 @@ class VllmEngine:
     def _probes(self) -> list[list[int]]:
         """Prompts of the tasks, strung together until they fill several cache blocks."""
         config = self._llm.llm_engine.vllm_config
-        length = _PROBE_BLOCKS * int(config.cache_config.block_size) + 1
+        length = _PROBE_BLOCKS * int(config.cache_config.block_size) + _N_PROBES
         length = min(length, int(config.model_config.max_model_len) - 1)
         prompts = list(self.harness.first_prompt_ids.values())
         probes = []
