@@ -52,6 +52,7 @@ def read_trials(params: Params, paths: Paths, combination: str) -> list[Trial]:
                 float(line["rerank_score"]) if line.get("rerank_score") else None,
             )
             for line in lines
+            if line.get("state") != "failed"  # it has no score
         ]
     except (KeyError, ValueError) as error:
         raise ArtifactError(

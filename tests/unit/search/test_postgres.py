@@ -1,4 +1,4 @@
-"""Studies in a real PostgreSQL: the same trials as in a journal, killed or not, and clear errors."""
+"""Studies in a real PostgreSQL: the trials of a journal, killed or not, and clear errors."""
 
 from __future__ import annotations
 

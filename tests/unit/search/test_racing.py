@@ -146,7 +146,7 @@ def test_a_raced_study_needs_fewer_items_and_finds_the_same(tmp_path):
     options = {"trials": 48, "batch": 8, "n_startup_trials": 16}
     plain = search(POOL, full, **options)
     found = search(
-        POOL, full, race=raced, racing={"enabled": True}, journal=tmp_path / "journal.log", **options
+        POOL, full, race=raced, racing={"enabled": True}, journal=tmp_path / "study.log", **options
     )  # fmt: skip
     stopped = [trial for trial in found.trials if trial.state == "stopped"]
     assert stopped and sum(seen) < 0.8 * 4800
