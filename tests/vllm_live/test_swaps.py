@@ -55,6 +55,12 @@ def swapped() -> list[tuple[str, dict[str, list[Any]]]]:
 
     engine = open_engine()
     assert engine.swap == "reload"
+    sent: list[Any] = []
+    send = engine.backend._send
+    engine.backend._send = lambda jobs: (sent.extend(jobs), send(jobs))[1]
+    answers(engine.harness, engine.backend)
+    # 24 items with four letters each in the task and as many in the group, partly the same
+    assert 24 <= sum(job.task == "letters" for job in sent) <= 40
     found = []
     for weights in [*TRIALS, TRIALS[0]]:
         digest = engine.compose(weights)
