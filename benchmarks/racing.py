@@ -5,8 +5,9 @@
 Studies of the paper's settings (TPE, 100 trials, batches of 8) run through the real study code on
 recorded pools (`benchmarks/record_pool.py`): a trial is answered, item by item, by the nearest
 record not used before, so the whole score of a stopped trial is known too. Each study runs once as
-it is and once raced. ROOTs are working directories of finished runs of scale tiny; what is not recorded
-of them yet is recorded first, and the winners are scored live on their report split. Without ROOT:
+it is and once raced. ROOTs are working directories of finished runs of scale tiny; what is not
+recorded of them yet is recorded first, and the winners are scored live on their report split.
+Without ROOT:
 the records in work/bench, else the run in this checkout, whose vectors are made if they are not
 there.
 

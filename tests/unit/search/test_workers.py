@@ -163,6 +163,35 @@ def test_a_full_disk_in_a_trial_is_no_failure_of_the_trial(tmp_path):
     assert [trial.state for trial in found.trials] == ["complete"] * 4
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A filesystem of 96 KiB, where this user may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_study_and_space_continues_it(small_disk):
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (72 << 10))
+    journal = small_disk / "journal.log"
+    options = {"trials": 24, "batch": 4, "n_startup_trials": 8}
+    with pytest.raises(SearchError, match=r"could not be written \(No space left on device\)"):
+        search(POOL, hill, journal=journal, **options)
+    assert journal.read_bytes().endswith(b"\n")
+    done = sum(trial.state.is_finished() for trial in open_trials(journal))
+    assert 0 < done < 24
+    ballast.unlink()
+    scored = []
+    found = search(POOL, lambda w: scored.append(1) or hill(w), journal=journal, **options)
+    assert plain(found.trials) == plain(search(POOL, hill, **options).trials)
+    assert len(scored) == 24 - done
+
+
 def test_stopping_a_worker_is_no_death(tmp_path):
     journal = tmp_path / "journal.log"
 
