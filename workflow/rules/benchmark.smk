@@ -64,7 +64,7 @@ for group, members in GROUPS.items():
             models=[PATHS.model(ROWS[row].model) for row in members if ROWS[row].model],
             merged=[PATHS.merged(row) for row in to_merge],
             receipts=[PATHS.merged_receipt(row) for row in to_merge],
-            tasks=world(PATHS.world_receipt),
+            tasks=world(PATHS.world, PATHS.world_receipt),
             code=code("evaluation"),
         output:
             scores=[PATHS.scores(row) for row in members],

@@ -75,8 +75,12 @@ def world(*files):
 
 
 def tokenizer_inputs(wildcards=None):
-    """What the model's tokenizer comes from."""
-    return world(PATHS.world_receipt) or PATHS.model_receipt("base")
+    """What the model's tokenizer comes from.
+
+    Never a receipt alone: in a clone receipts are there, and the artifacts beside them are not.
+    """
+    generated = world(PATHS.world, PATHS.world_receipt)
+    return generated or [PATHS.model("base"), PATHS.model_receipt("base")]
 
 
 def gpus(count):
@@ -113,7 +117,7 @@ def training_inputs(name):
         inputs["parent"] = PATHS.model_receipt(model.parent)
         inputs["weights"] = PATHS.model(model.parent)
     else:
-        inputs["tokenizer"] = PATHS.world_receipt
+        inputs["tokenizer"] = [PATHS.world, PATHS.world_receipt]
     return inputs
 
 
