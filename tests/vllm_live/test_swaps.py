@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from optimer.errors import SearchError
 from optimer.merging.checksum import checksum
@@ -48,6 +49,27 @@ def answers(harness, backend) -> dict[str, list[Any]]:
     return {name: [item["answers"] for item in score.samples] for name, score in found.items()}
 
 
+def check_letters(engine, reference) -> None:
+    """Choices of one token: a request a question, with the scores of the reference."""
+    from tests.unit.evaluation.test_live import asked
+
+    engine.compose(TRIALS[0])
+    questions = [[0, *range(20 + n, 60 + 5 * n)] for n in range(6)]
+    letters = [[token] for token in (30, 31, 32, 33)]
+    requests = [asked("loglikelihood", ids, letter) for ids in questions for letter in letters]
+    sent: list[Any] = []
+    send = engine.backend._send
+    engine.backend._send = lambda jobs: (sent.extend(jobs), send(jobs))[1]
+    with torch.inference_mode():
+        row = reference.model(input_ids=torch.tensor([questions[0]])).logits[0, -1]
+    requests.append(asked("loglikelihood", questions[0], [int(row.argmax())]))
+    ours, theirs = engine.backend.respond(requests), reference.respond(requests)
+    assert len(sent) == 6 and len(ours) == 25
+    assert np.allclose([a for a, _ in ours], [a for a, _ in theirs], atol=1e-4, rtol=0)
+    assert [exact for _, exact in ours] == [exact for _, exact in theirs]
+    assert ours[-1][1]  # the likeliest token
+
+
 def swapped() -> list[tuple[str, dict[str, list[Any]]]]:
     """Checksums and answers of the trials in one live engine, there and back again."""
     from optimer.evaluation.folder import load_model
@@ -55,12 +77,6 @@ def swapped() -> list[tuple[str, dict[str, list[Any]]]]:
 
     engine = open_engine()
     assert engine.swap == "reload"
-    sent: list[Any] = []
-    send = engine.backend._send
-    engine.backend._send = lambda jobs: (sent.extend(jobs), send(jobs))[1]
-    answers(engine.harness, engine.backend)
-    # 24 items with four letters each in the task and as many in the group, partly the same
-    assert 24 <= sum(job.task == "letters" for job in sent) <= 40
     found = []
     for weights in [*TRIALS, TRIALS[0]]:
         digest = engine.compose(weights)
@@ -73,6 +89,7 @@ def swapped() -> list[tuple[str, dict[str, list[Any]]]]:
     compose_into(engine.pool, TRIALS[0], dict(model.named_parameters()))
     expected = answers(engine.harness, LiveModel(model, engine.harness.tokenizer, 8))
     assert list(expected) == list(found[0][1]) == TASKS
+    check_letters(engine, LiveModel(model, engine.harness.tokenizer, 8))
     texts = [item for answer in expected["echo"] for item in answer]
     assert len(texts) == 24 and all(isinstance(text, str) for text in texts) and any(texts)
     for task, items in expected.items():
