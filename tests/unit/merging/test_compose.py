@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from optimer.errors import MergeError
-from optimer.merging.checksum import checksum
+from optimer.merging.checksum import checksum, fingerprint
 from optimer.merging.compose import compose, compose_into
 from optimer.merging.pool import Pool
 
@@ -78,6 +78,18 @@ def test_live_model_equals_the_composition_in_any_order(family, name, dtype):
             compose(open_pool(folders, method, density), WEIGHTS)
         )
     assert [tensor.data_ptr() for tensor in parameters.values()] == places
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_change_nothing(family, method):
+    folders = family("llama", "bfloat16")
+    names = sorted(open_pool(folders).base.names(), reverse=True)
+    before = torch.get_num_threads()
+    one = list(compose(open_pool(folders, method), WEIGHTS, names))
+    three = list(compose(open_pool(folders, method), WEIGHTS, names, n_threads=3))
+    assert torch.get_num_threads() == before
+    assert [name for name, _ in three] == names
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(one, three, strict=True))
 
 
 def test_state_dict_with_a_tied_head_is_written_once(family):
@@ -170,6 +182,17 @@ def test_pools_that_cannot_be_are_refused(family):
         Pool.open(folders.base, {})
     with pytest.raises(MergeError, match=r"vector it .* has 1 tensors .* lm_head\.weight"):
         Pool.open(folders.base, other.vectors)
+
+
+def test_checksum_is_the_sum_of_words_by_place():
+    words = torch.arange(3 * 8192 + 5, dtype=torch.int64) * 0x1234567_89ABCDEF
+    total = sum(int(word) * (2 * place + 1) for place, word in enumerate(words))
+    total *= 0x9E3779B97F4A7C15
+    assert fingerprint(words) == f"torch.int64 [24581] {total % 2**64:016x}"
+    odd = torch.tensor([1.0, 2.0, -3.0]).bfloat16()  # six bytes: no whole word
+    data = bytes(odd.view(torch.uint8).tolist())
+    total = sum((byte + 1) * (2 * place + 1) for place, byte in enumerate(data))
+    assert fingerprint(odd) == f"torch.bfloat16 [3] {total:016x}"
 
 
 def test_checksum_sees_every_single_change(family):
