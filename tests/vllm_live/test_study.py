@@ -100,7 +100,7 @@ def test_a_killed_engine_process_is_named(world):
         capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1800,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert "digest" in done.stdout, done.stderr[-4000:]
     pool = in_child(digest_of_first_trial, world())
     assert f"digest {pool}\n" in done.stdout
     assert "compose: vLLM's engine process died" in done.stdout
