@@ -11,6 +11,9 @@ Without ROOT:
 the records in work/bench, else the run in this checkout, whose vectors are made if they are not
 there.
 
+With 256 records a pool both kinds of study mostly end at the best record: a difference of 0 says
+that racing lost nothing there, not that it never will.
+
 score_difference: winner of the raced study minus winner of the other, in points on the report
 split (without ROOT on the search split). false_stop_rate: of the trials that were at least as good
 as their incumbent on all items, the share that was stopped.
