@@ -53,7 +53,7 @@ def record(
         print(f"{file.stem}: {len(todo)} points, {time.perf_counter() - started:.0f} s "
               f"({time.process_time() - cpu:.0f} CPU s), last {splits[-1]} {objective(items):.1f}",
               flush=True)  # fmt: skip
-    store.compact(file, {n: wanted[n] for n in order})
+    store.compact(file, dict(enumerate(wanted)))  # also of points that an earlier call recorded
     return len(todo)
 
 
