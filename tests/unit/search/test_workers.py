@@ -81,9 +81,8 @@ def test_a_second_search_on_a_study_joins_it(tmp_path):
 
     def first(weights):
         if not inner:
-            other = threading.Thread(
-                target=lambda: search(POOL, counted, journal=journal, trials=4, batch=4)
-            )
+            options = {"journal": journal, "trials": 4, "batch": 4}
+            other = threading.Thread(target=search, args=(POOL, counted), kwargs=options)
             other.start()
             while len(inner) < 3:
                 assert other.is_alive()
@@ -99,9 +98,8 @@ def test_other_settings_beside_a_running_study_are_another_study(tmp_path):
     running = start(journal)
     running.stdout.readline()
     other = search(POOL, hill, journal=journal, seed=9, **OPTIONS)
-    assert json.loads(running.communicate(timeout=60)[0].splitlines()[-1])[0] == plain(
-        search(POOL, hill, **OPTIONS).trials
-    )
+    ended = json.loads(running.communicate(timeout=60)[0].splitlines()[-1])
+    assert ended[0] == plain(search(POOL, hill, **OPTIONS).trials)
     assert plain(other.trials) == plain(search(POOL, hill, seed=9, **OPTIONS).trials)
 
 
@@ -114,9 +112,8 @@ def test_a_task_that_raises_fails_its_trial_and_leaves_the_others(tmp_path):
     journal = tmp_path / "journal.log"
     found = search(POOL, score, journal=journal, trials=16, batch=8)
     failed = [trial for trial in found.trials if trial.state == "failed"]
-    assert failed and failed[0].reason.startswith(
-        "ValueError: no answer from the sandbox (test_workers.py:"
-    )
+    reason = "ValueError: no answer from the sandbox (test_workers.py:"
+    assert failed and failed[0].reason.startswith(reason)
     stored = open_trials(journal)
     assert [t.state.name for t in stored].count("FAIL") == len(failed)
     assert stored[failed[0].number].user_attrs["failure"] == failed[0].reason
