@@ -15,7 +15,9 @@ from optimer.search.itemstore import ItemStore
 from optimer.search.samplers import MULTI_OBJECTIVE, NAMES, known_points, make
 from optimer.search.samplers.counted import gamma
 from optimer.search.samplers.points import from_unit, sobol, sobol_unit, to_unit
+from optimer.search.samplers.proposer import History, Seen
 from optimer.search.samplers.simple import grid_points
+from optimer.search.samplers.surface import SurfaceProposal
 
 BOUNDS = {"it": (0.3, 1.0), "cpt_ja": (0.0, 1.0), "cpt_math": (-0.5, 1.0)}
 PEAK = {"it": 0.6, "cpt_ja": 0.2, "cpt_math": 0.8}
@@ -218,3 +220,25 @@ def test_two_objectives_give_a_front(name):
     front = sorted(trial.values for trial in study.best_trials)
     assert len(front) >= 3
     assert [b for _, b in front] == sorted((b for _, b in front), reverse=True)
+
+
+def test_surface_takes_trials_that_racing_stopped_as_tried(tmp_path):
+    """A partial record is no design: its point is pending, the surface that of the others."""
+    store = ItemStore(tmp_path)
+    unit = sobol_unit(3, 10, 0)
+    for number in range(10):
+        n = 20 if number == 4 else 40
+        margin = (unit[number].sum() - 1.5 + np.linspace(-1, 1, n)).astype(np.float32)
+        values = (margin > 0).astype(np.float32)
+        choices = np.stack([margin, np.zeros(n, np.float32)], 1)
+        record = ItemScores(float(100 * values.mean()), [f"t/{i}" for i in range(n)], values,
+                            choices, np.zeros(n, np.int16))  # fmt: skip
+        store.write(number, "search", {"t": record})
+    seen = [Seen(number, unit[number], 50.0) for number in range(10)]
+    proposal = SurfaceProposal(default_settings().surface, 0, store)
+    whole, raced = proposal._split(seen)
+    assert [item.number for item in raced] == [4]
+    assert proposal.surface(whole)._tasks["t"].data.kind == "margin"
+    point = proposal(History(BOUNDS, 10, 1, seen, []))
+    without = proposal(History(BOUNDS, 10, 1, whole, [unit[4]]))
+    np.testing.assert_array_equal(point, without)
