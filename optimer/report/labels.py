@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -38,15 +38,21 @@ class Box:
         )
 
 
-def place_labels(axes: Axes, items: list[tuple[float, float, str]]) -> None:
+def place_labels(
+    axes: Axes,
+    items: list[tuple[float, float, str]],
+    others: Iterable[tuple[float, float]] = (),
+) -> None:
     """Write each (x, y, text) near its point: the nearest free place right, then left of it.
 
+    `others` are points without a label (those of a line, say) that no label covers either.
     A label moved away from its point gets a thin line to it; one without any free place stays at
     the right of its point.
     """
     frame = Box(*axes.get_xlim(), *axes.get_ylim())
     height, letter = (frame.high - frame.low) / _LINES, (frame.right - frame.left) / _LETTERS
-    taken = [Box(x - letter, x + letter, y - height / 2, y + height / 2) for x, y, _ in items]
+    marks = [*((x, y) for x, y, _ in items), *others]
+    taken = [Box(x - letter, x + letter, y - height / 2, y + height / 2) for x, y in marks]
     for x, y, text in items:
         places = list(_places(x, y, letter * len(text), height, letter))
         free = (b for b in places if b.inside(frame) and not any(map(b.overlaps, taken)))

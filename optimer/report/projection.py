@@ -7,6 +7,7 @@ the paper's reduction differs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,17 @@ def _weights(best: dict[str, Best], name: str, vectors: list[str]) -> list[str |
 
 
 def scatter(
-    axes: Axes, params: Params, pca: Pca, points: dict[str, Array], second: int = 1
+    axes: Axes,
+    params: Params,
+    pca: Pca,
+    points: dict[str, Array],
+    second: int = 1,
+    others: Iterable[Array] = (),
 ) -> None:
-    """Points by name in the plane of component 1 and component `second` (counted from 0)."""
+    """Points by name in the plane of component 1 and component `second` (counted from 0).
+
+    Labels keep off these points and off `others`, coordinates (K,) of what is drawn besides.
+    """
     for name, point in points.items():
         sort = style.kind(name)
         axes.scatter(
@@ -89,6 +98,7 @@ def scatter(
     place_labels(
         axes,
         [(point[0], point[second], style.label(params, name)) for name, point in points.items()],
+        [(point[0], point[second]) for point in others],
     )
 
 

@@ -7,6 +7,7 @@ path from the base the cosine is 1 throughout, and a smaller merge weight is a s
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,14 @@ def draw_trajectory(params: Params, paths: Paths) -> list[Path]:
                 markersize=3.5, markerfacecolor="white" if merged else color,
                 label=f"{text} + {alpha:g}·IT" if merged else text,
             )  # fmt: skip
-        scatter(plane, params, pca, shown)
+        # Along the whole segments, not only at the checkpoints.
+        drawn = [
+            a + (b - a) * share
+            for name, line in lines.items()
+            for a, b in pairwise([starts[name], *line])
+            for share in np.linspace(0, 1, 9)
+        ]
+        scatter(plane, params, pca, shown, others=drawn)
         plane.legend(loc="best")
         plane.set_title(f"(a) {text} during training")
         unit, word = (1e6, "millions") if path.tokens[-1] >= 1e6 else (1e3, "thousands")

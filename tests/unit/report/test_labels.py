@@ -37,3 +37,14 @@ def test_a_lone_label_stands_right_of_its_point():
     x, y = axes.texts[0].get_position()
     assert y == 3.0
     assert 2.0 < x < 2.5
+
+
+def test_labels_keep_off_a_line():
+    axes = Figure(figsize=(5, 4)).subplots()
+    axes.set_xlim(0, 10)
+    axes.set_ylim(0, 10)
+    line = [(2.0 + step / 10, 3.0 + step / 40) for step in range(60)]
+    place_labels(axes, [(2.0, 3.0, "here")], line)
+    x, y = axes.texts[0].get_position()
+    box = Box(x, x + 10 / 62 * 4, y - 5 / 26, y + 5 / 26)
+    assert not any(box.left < a < box.right and box.low < b < box.high for a, b in line)
