@@ -49,10 +49,16 @@ def import_(
     seed: SeedOption = None,
 ) -> None:
     """Bring in the checkpoint FOLDER, trained elsewhere from the same base, as vector NAME."""
-    _, paths = load_job(scale, params_file, seed)
+    params, paths = load_job(scale, params_file, seed)
     if not name.replace("_", "").isalnum() or name == "base":
         raise ParamsError(
             f"a vector's name must be letters, digits and _, not `base`; got {name!r}"
+        )
+    # Recipes and mergekit refer to that vector's own model, which would be another one.
+    if name in [*experiment.vectors(params), *experiment.ratio_models(params)]:
+        raise ParamsError(
+            f"{name!r} is a vector that scale {params.scale} takes from its own model; choose "
+            f"another name, e.g. {name}_import"
         )
     _extract(paths, name, folder)
 

@@ -86,6 +86,14 @@ def test_checkpoint_from_elsewhere_becomes_a_vector(workplace, tmp_path):
             call(vectors.app, "import", bad, str(folder))
 
 
+def test_import_replaces_no_vector_of_the_graph(workplace, tmp_path):
+    before = sorted(PATHS.vector("it").parent.parent.rglob("*"))
+    for name in ("it", "cpt_ja", "datamix_ja_math", "ratio_ja_math"):
+        with pytest.raises(ParamsError, match=f"'{name}' is a vector that .* {name}_import"):
+            call(vectors.app, "import", name, str(tmp_path))
+    assert sorted(PATHS.vector("it").parent.parent.rglob("*")) == before
+
+
 def test_unknown_vector_lists_the_known(workplace):
     with pytest.raises(ParamsError, match=r"'cpt_jp' has no vector .* it, cpt_en.*import NAME"):
         call(vectors.app, "extract", "cpt_jp")
