@@ -88,6 +88,9 @@ def sample(
         f"{lines['bad']} bad lines, {receipt['seconds']} s",
         err=True,
     )
+    # A damaged file is one bad line, however much of it is lost: its name must be seen.
+    for example in lines["examples"]:
+        typer.echo(f"{dataset}: skipped {example}", err=True)
 
 
 @app.command()

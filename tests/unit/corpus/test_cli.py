@@ -35,6 +35,22 @@ def test_sample_then_mix(workplace: Path) -> None:
     assert json.loads(PATHS.mixture("cpt_en").read_text())["seed"] == 3
 
 
+def test_a_damaged_file_below_the_threshold_is_named(workplace: Path) -> None:
+    edited = yaml.safe_load((ROOT / "params.yaml").read_text())
+    edited["scales"]["tiny"]["corpus"] |= {
+        "token_budget": 640, "decontamination": {"ngram": 0}, "max_bad_lines": 0.01,
+    }  # fmt: skip
+    Path("params.yaml").write_text(yaml.safe_dump(edited))
+    write_gzip(Path("corpora/en/x/0000.jsonl.gz"), [document(i, i, i) for i in range(500)])
+    damaged = Path("corpora/en/x/0001.jsonl.gz")
+    write_gzip(damaged, [document(i, i, i) for i in range(500)])
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    result = call("sample", "en")
+    assert result.exit_code == 0, result.output
+    assert "en: skipped en/x/0001.jsonl.gz:" in result.output
+    assert "file ends early or is damaged, the rest is lost" in result.output
+
+
 def test_errors_reach_the_caller(workplace: Path) -> None:
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     assert isinstance(call("sample", "fr").exception, CorpusError)
