@@ -71,6 +71,9 @@ def job(tmp_path, monkeypatch):
             "label": "Ja + Zh + Math", "datasets": ["ja", "zh", "math"], "proxies": ["facts"],
         },
     }  # fmt: skip
+    document["scales"]["tiny"]["flexibility"] = {
+        "objectives": {"Facts": ["facts"], "Maths": ["maths"]}
+    }
     document["scales"]["tiny"]["report"] = {"figures_model": "ja", "figures_combination": "ja_math"}
     monkeypatch.chdir(tmp_path)
     PARAMS.write_text(yaml.safe_dump(document, sort_keys=False))
