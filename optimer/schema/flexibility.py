@@ -13,7 +13,7 @@ class FlexibilityParams(Section):
     datasets: list[str] = Field(min_length=1)
     """Datasets merged, in table order."""
 
-    objectives: dict[str, list[str]] = Field(min_length=2)
+    objectives: dict[str, list[str]] = Field(min_length=1)
     """Label of an objective -> tasks whose mean score it maximises."""
 
     @model_validator(mode="after")

@@ -175,6 +175,7 @@ def stock_params(**benchmark):
     document["benchmark"].update(columns=code_columns(), **benchmark)
     for combination in document["combinations"].values():
         combination["proxies"] = ["mbpp"]
+    document["flexibility"]["objectives"] = {"Code": ["mbpp"]}
     document["world"] = None
     document["model"].update(base="org/base", instruct="org/it")
     return type(params).model_validate(document)
