@@ -53,8 +53,7 @@ def snapshot(trials: Sequence[FrozenTrial], total: int, n_workers: int) -> Snaps
         not trial.state.is_finished()
         and not trial.user_attrs.get(FAILURE)
         and any(
-            key.startswith(ATTEMPT) and value == "begun"
-            for key, value in trial.user_attrs.items()
+            key.startswith(ATTEMPT) and value == "begun" for key, value in trial.user_attrs.items()
         )
         for trial in trials
     )
