@@ -1,6 +1,7 @@
-"""A checkout to run in: symlinks to this one, with params cut down to seconds a job."""
+"""A checkout to run in: a copy of this one, with params cut down to seconds a job."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,9 +36,11 @@ def merge(base, change):
 
 
 def make_checkout(folder):
-    """Symlinks to everything the graph reads; params are a copy with MINI on top."""
-    for name in ("Snakefile", "workflow", "optimer", "data", "profiles", "slurm", "dvc.yaml"):
-        (folder / name).symlink_to(ROOT / name)
+    """Everything the graph reads; params with MINI on top."""
+    for name in ("workflow", "optimer", "data", "profiles", "slurm"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy2(ROOT / name, folder / name)
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     merge(document["scales"]["tiny"], MINI)
     (folder / "params.yaml").write_text(yaml.safe_dump(document, allow_unicode=True))

@@ -114,3 +114,41 @@ def test_another_run_in_the_same_checkout_is_refused(finished):
     holder.wait()
     assert refused.returncode == 2
     assert f"one run per checkout; process {holder.pid} is running" in refused.stderr
+
+
+def test_artifacts_go_through_dvc_into_a_clone(finished, tmp_path):
+    """repro, push to a local remote, clone, pull: nothing is run again."""
+    folder, _ = finished
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        **{
+            f"GIT_{who}_{what}": "t"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
+    }
+
+    def call(*command, cwd=folder):
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    before = files(folder)
+    call("git", "init", "-q")
+    call("dvc", "init", "-q")
+    call("dvc", "repro")
+    assert files(folder) == before  # recorded, not run again
+    assert "didn't change, skipping" in call("dvc", "repro")
+    call("dvc", "remote", "add", "-d", "local", str(tmp_path / "remote"))
+    call("dvc", "push")
+    call("git", "add", "-A")
+    call("git", "commit", "-qm", "run")
+    clone = tmp_path / "clone"
+    call("git", "clone", "-q", str(folder), str(clone), cwd=tmp_path)
+    call("dvc", "pull", cwd=clone)
+    done = run(clone, "main")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert "marking what was pulled as up to date" in done.stdout
+    assert "Nothing to be done" in done.stdout + done.stderr
