@@ -158,7 +158,9 @@ def write(out: Path, stem: str, rows: Sequence[Mapping]) -> None:
     axes.axhline(0, color="black", linewidth=0.6)
     axes.axhline(-MARGIN, color="black", linewidth=0.6, linestyle="--")
     axes.set(xscale="log", xlabel="full-trial equivalents",
-             ylabel="report score minus tpe after 100 (points)", title=stem)  # fmt: skip
+             ylabel="report score minus tpe after 100 (points)",
+             title=f"{stem.removeprefix('samplers_')}: scale tiny, "
+                   f"{max(row['n_studies'] for row in rows)} studies")  # fmt: skip
     axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])
     axes.legend(fontsize=7, ncols=2)
     figure.savefig(out / f"{stem}.svg", metadata={"Date": None}, bbox_inches="tight")
